@@ -1,0 +1,88 @@
+// Package account holds what users own: accounts, sub-accounts, endpoints and
+// applications, the rules they obey, and the Store that keeps them. It knows
+// no SQL, no HTTP and no SIP.
+package account
+
+import (
+	"strconv"
+	"time"
+)
+
+// Account is a main account or, when Parent is set, a sub-account of one.
+type Account struct {
+	AuthID    string // "MA_" or "SA_" and 8 of A-Z0-9
+	Parent    string // auth_id of the main account; "" for a main account
+	Name      string
+	Enabled   bool
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Main returns the auth_id of the main account it belongs to: its own, or its
+// parent's.
+func (a Account) Main() string {
+	if a.Parent != "" {
+		return a.Parent
+	}
+	return a.AuthID
+}
+
+// EndpointID identifies an endpoint: 15 decimal digits without a leading zero.
+type EndpointID uint64
+
+func (id EndpointID) String() string { return strconv.FormatUint(uint64(id), 10) }
+
+// ParseEndpointID reads the decimal form; ok is false for anything else.
+func ParseEndpointID(s string) (id EndpointID, ok bool) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || len(s) != 15 || s[0] == '0' {
+		return 0, false
+	}
+	return EndpointID(n), true
+}
+
+// Permissions are the flags that say whom an endpoint may reach, and how.
+type Permissions struct {
+	Voice        bool
+	Message      bool
+	Video        bool
+	SameDomain   bool
+	OtherDomains bool
+	Phones       bool
+	Apps         bool
+}
+
+// Secret is what is kept of a password: HA1 = H(username:realm:password) in
+// both digest algorithms (RFC 7616 3.4.2).
+type Secret struct {
+	MD5       [16]byte
+	SHA256    [32]byte
+	HasSHA256 bool // false for endpoints imported with an MD5 HA1 alone
+}
+
+// Endpoint is a SIP account: its address-of-record is sip:Username@Domain and
+// its digest realm is Domain.
+type Endpoint struct {
+	ID          EndpointID
+	Owner       string // auth_id of the account or sub-account it belongs to
+	Main        string // auth_id of the main account; equals Owner outside sub-accounts
+	Username    string // spelled as at creation
+	Domain      string
+	Alias       string
+	Application string // app_id, "" when none is attached
+	Allow       Permissions
+	MaxContacts int
+	ExpiresAt   time.Time // zero: never
+	Secret      Secret
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// Application is a call-routing application, as far as endpoints show it.
+type Application struct {
+	ID           string // 17 decimal digits ending in 00
+	Owner        string // auth_id
+	Name         string
+	AnswerURL    string
+	AnswerMethod string // GET or POST
+}

@@ -1,0 +1,50 @@
+// Package location knows where devices are: the bindings between an endpoint's
+// address-of-record and the contacts it registered (RFC 3261 10), in a sharded
+// memory index with expiry, made durable through a Journal. It knows no SIP
+// message, no SQL and no socket; a flow is a plain value to it.
+package location
+
+import (
+	"time"
+
+	"onhook/internal/sip"
+)
+
+// Key identifies an address-of-record: the endpoint's id.
+type Key uint64
+
+// State says how sure we are that a binding's device can be reached.
+type State uint8
+
+// The states of a binding.
+const (
+	Reachable State = iota
+	Suspect         // restored after a restart and not heard of since, or its probes went unanswered
+)
+
+func (s State) String() string {
+	if s == Suspect {
+		return "suspect"
+	}
+	return "reachable"
+}
+
+// Binding is one contact of an address-of-record.
+type Binding struct {
+	ID           string // binding_id, unique within the server
+	Contact      string // the whole Contact URI, as registered
+	Params       string // the Contact's other parameters as written (feature tags), from their first ';', without expires and q
+	Q            uint16 // thousandths: 1000 is the default, 1.0
+	InstanceID   string // +sip.instance without quotes and brackets, "" when absent
+	RegID        uint32 // RFC 5626 reg-id, 0 when absent
+	CallID       string
+	CSeq         uint32
+	Flow         sip.Flow // where the REGISTER came from, and the way back
+	FlowBound    bool     // ends with its connection; false: the Contact is dialled when the connection is gone
+	Path         string   // Path values joined by ", " (RFC 3327), "" when none
+	UserAgent    string
+	RegisteredAt time.Time
+	LastSeen     time.Time
+	Expires      time.Time
+	State        State
+}
