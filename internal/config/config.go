@@ -1,0 +1,154 @@
+// Package config reads, checks and documents onhook's configuration: one
+// static YAML file, plus the secrets that may come from the environment. It
+// opens no socket and no database; everything that changes while the server
+// runs lives behind the API instead.
+package config
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+)
+
+// Config is everything a server needs to know before it starts. The yaml tag
+// is the key in the file, the doc tag its comment in `onhook config example`.
+type Config struct {
+	Domains         []string       `yaml:"domains" doc:"The SIP domains served here. The first is the default for new endpoints, and the server's own addresses are aliases of it. A domain is also the digest realm: renaming one invalidates the passwords of its endpoints. Required."`
+	DataDir         string         `yaml:"data_dir" doc:"Where the database, the bindings and the key live. Created when missing. Relative paths in this file start at the folder of this file."`
+	Database        string         `yaml:"database" doc:"The SQLite file with accounts and endpoints. Empty: onhook.db in data_dir."`
+	KeyFile         string         `yaml:"key_file" doc:"The key that encrypts stored secrets: 64 hex digits, readable by the owner only. Written at first start when missing. Empty: key in data_dir. The environment variable ONHOOK_KEY (64 hex digits) replaces the file."`
+	SIP             SIP            `yaml:"sip" doc:"Where phones and browsers connect."`
+	TLS             TLS            `yaml:"tls" doc:"Certificate and key (PEM) of the tls and wss listeners; read again when the files change. A listener may name its own."`
+	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
+	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
+	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
+	Limits          Limits         `yaml:"limits" doc:"What one source may use, and what the server holds at most. A source is an IPv4 address or an IPv6 /64. What exceeds a limit is counted in /metrics."`
+	TrustedNetworks []netip.Prefix `yaml:"trusted_networks" doc:"Networks (CIDR) or addresses without packet rate limits, such as your own gateways. Wrong passwords and connections are limited for them too."`
+	ExternalCalls   bool           `yaml:"external_calls" doc:"Whether callers who are no endpoints of this server may call its endpoints. They are never relayed to anybody else."`
+	Log             Log            `yaml:"log" doc:"The log goes to standard error."`
+	ShutdownTimeout time.Duration  `yaml:"shutdown_timeout" doc:"How long a stopping server (SIGTERM) waits for requests and transactions in progress."`
+
+	// Key is the 32 byte key from ONHOOK_KEY; nil when key_file holds it.
+	Key []byte `yaml:"-"`
+}
+
+// SIP is where phones and browsers connect.
+type SIP struct {
+	Listeners []Listener `yaml:"listeners" doc:"At least one. transport is udp, tcp, tls, ws or wss; address is IP:port (port 0: any free one); advertise is the host or host:port by which phones reach it, put into Via and Record-Route; it may be left out unless the IP is 0.0.0.0 or ::. tls and wss may have their own cert_file and key_file."`
+}
+
+// Listener is one SIP listening address.
+type Listener struct {
+	Transport string `yaml:"transport"`           // udp, tcp, tls, ws or wss
+	Address   string `yaml:"address"`             // IP:port
+	Advertise string `yaml:"advertise,omitempty"` // host or host:port; "": the address
+	CertFile  string `yaml:"cert_file,omitempty"` // "": tls.cert_file
+	KeyFile   string `yaml:"key_file,omitempty"`  // "": tls.key_file
+}
+
+// TLS names the default certificate of secure listeners.
+type TLS struct {
+	CertFile string `yaml:"cert_file" doc:"The certificate, followed by its intermediates."`
+	KeyFile  string `yaml:"key_file" doc:"Its private key."`
+}
+
+// API is the HTTP side.
+type API struct {
+	Address    string `yaml:"address" doc:"IP:port. Without a certificate keep it on loopback or behind a proxy: requests carry tokens."`
+	CertFile   string `yaml:"cert_file" doc:"With both files set the API speaks HTTPS; read again when the files change."`
+	KeyFile    string `yaml:"key_file" doc:"The private key of cert_file."`
+	AdminToken string `yaml:"admin_token" doc:"The token of server administration, sent as X-Admin-Token; at least 16 characters. Empty: no administration. ONHOOK_ADMIN_TOKEN in the environment replaces it."`
+}
+
+// Registrar bounds the life of bindings (RFC 3261 10.3).
+type Registrar struct {
+	MinExpires     time.Duration `yaml:"min_expires" doc:"Shorter wishes are refused with 423 (Interval Too Brief)."`
+	MaxExpires     time.Duration `yaml:"max_expires" doc:"Longer wishes are shortened to this."`
+	DefaultExpires time.Duration `yaml:"default_expires" doc:"For a REGISTER that names no time."`
+	WebSocketGrace time.Duration `yaml:"websocket_grace" doc:"How long the binding of a lost WebSocket waits for the same browser, which may only be reloading its page."`
+	RestartGrace   time.Duration `yaml:"restart_grace" doc:"How long, after a restart, the bindings of lost connections wait for their devices to return."`
+}
+
+// Auth is digest authentication (RFC 7616, RFC 8760).
+type Auth struct {
+	NonceTTL          time.Duration `yaml:"nonce_ttl" doc:"How long a nonce may be used. Afterwards the client gets a fresh one without asking its user."`
+	DisableMD5        bool          `yaml:"disable_md5" doc:"Offer SHA-256 alone. Many phones cannot log in then."`
+	MD5OnlyUserAgents []string      `yaml:"md5_only_user_agents" doc:"Beginnings of User-Agent values that get MD5 alone because they fail on seeing SHA-256. baresip v0 and v1 are built in."`
+}
+
+// Limits bounds what strangers can use.
+type Limits struct {
+	Connections                 int           `yaml:"connections" doc:"TCP, TLS, WS and WSS connections in all."`
+	ConnectionsPerSource        int           `yaml:"connections_per_source" doc:"Connections of one source."`
+	UnboundConnectionsPerSource int           `yaml:"unbound_connections_per_source" doc:"Of these, connections on which nobody is registered."`
+	HandshakeTimeout            time.Duration `yaml:"handshake_timeout" doc:"For TLS and WebSocket handshakes."`
+	FirstMessageTimeout         time.Duration `yaml:"first_message_timeout" doc:"From the handshake to the first whole SIP message."`
+	IdleTimeout                 time.Duration `yaml:"idle_timeout" doc:"For silent connections on which nobody is registered."`
+	WriteQueue                  int           `yaml:"write_queue" doc:"Bytes waiting for one slow reader before its connection is closed."`
+	PacketsPerSecond            int           `yaml:"packets_per_second" doc:"Datagrams and messages of one source; 0 turns this limit off. A whole office may be one source."`
+	PacketsBurst                int           `yaml:"packets_burst" doc:"How many a source may send at once after a pause."`
+	Transactions                int           `yaml:"transactions" doc:"SIP transactions in all; beyond it requests get 503 with Retry-After."`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Level  string `yaml:"level" doc:"debug, info, warn or error."`
+	Format string `yaml:"format" doc:"text or json."`
+}
+
+// Default returns the values of all keys a file leaves out. It is not complete:
+// domains and listeners have no default.
+func Default() Config {
+	return Config{
+		DataDir: "/var/lib/onhook",
+		API:     API{Address: "127.0.0.1:5080"},
+		Registrar: Registrar{
+			MinExpires:     60 * time.Second,
+			MaxExpires:     time.Hour,
+			DefaultExpires: 600 * time.Second,
+			WebSocketGrace: 15 * time.Second,
+			RestartGrace:   60 * time.Second,
+		},
+		Auth: Auth{NonceTTL: time.Hour},
+		Limits: Limits{
+			Connections:                 100_000,
+			ConnectionsPerSource:        1000,
+			UnboundConnectionsPerSource: 200,
+			HandshakeTimeout:            5 * time.Second,
+			FirstMessageTimeout:         10 * time.Second,
+			IdleTimeout:                 60 * time.Second,
+			WriteQueue:                  256 << 10,
+			PacketsPerSecond:            500,
+			PacketsBurst:                2000,
+			Transactions:                200_000,
+		},
+		ExternalCalls:   true,
+		Log:             Log{Level: "info", Format: "text"},
+		ShutdownTimeout: 10 * time.Second,
+	}
+}
+
+// DatabasePath is the SQLite file.
+func (c Config) DatabasePath() string { return c.inData(c.Database, "onhook.db") }
+
+// KeyPath is the file that keeps the key when Key is nil.
+func (c Config) KeyPath() string { return c.inData(c.KeyFile, "key") }
+
+// LocationPath is the folder of the binding journal.
+func (c Config) LocationPath() string { return filepath.Join(c.DataDir, "bindings") }
+
+// CertFiles returns the certificate and key of a listener: its own or the
+// default ones.
+func (c Config) CertFiles(l Listener) (cert, key string) {
+	if l.CertFile != "" || l.KeyFile != "" {
+		return l.CertFile, l.KeyFile
+	}
+	return c.TLS.CertFile, c.TLS.KeyFile
+}
+
+func (c Config) inData(path, name string) string {
+	if path == "" {
+		return filepath.Join(c.DataDir, name)
+	}
+	return path
+}
