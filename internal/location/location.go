@@ -47,4 +47,23 @@ type Binding struct {
 	LastSeen     time.Time
 	Expires      time.Time
 	State        State
+
+	graceUntil int64 // unix ms when a lost binding ends unless its device returns; 0: not lost
+}
+
+// Lost reports whether the binding's connection is gone and the binding only
+// waits for its device to return.
+func (b *Binding) Lost() bool { return b.graceUntil != 0 }
+
+// Connected reports whether the binding has a connection to send on. It is
+// false for UDP, which has none.
+func (b *Binding) Connected() bool { return b.Flow.Conn != 0 }
+
+// endsAt is when the binding ends by itself, in unix ms.
+func (b *Binding) endsAt() int64 {
+	end := b.Expires.UnixMilli()
+	if b.graceUntil != 0 && b.graceUntil < end {
+		return b.graceUntil
+	}
+	return end
 }
