@@ -28,51 +28,67 @@ var ErrScheme = errors.New("authentication scheme is not Digest")
 
 // ParseDigest reads the value of an Authorization or Proxy-Authorization field.
 func ParseDigest(value string) (d DigestCredentials, err error) {
-	sp := strings.IndexByte(value, ' ')
-	if sp < 0 || !strings.EqualFold(value[:sp], "Digest") {
+	value = trim(value)
+	n := span(value, 0, classToken)
+	if !equalFold(value[:n], "Digest") || n == len(value) || !isSpace(value[n]) {
 		return d, ErrScheme
 	}
-	for rest := trim(value[sp:]); rest != ""; {
+	for rest := trim(value[n:]); rest != ""; {
 		var one string
 		var ok bool
 		if one, rest, ok = nextParam(rest); !ok {
 			return d, ErrDigest
 		}
 		if one == "" {
-			continue
+			continue // phones end the list with a comma
 		}
 		name, v, found := strings.Cut(one, "=")
-		if !found {
+		if name, v = trim(name), trim(v); !found || !isToken(name) {
 			return d, ErrDigest
 		}
-		v = Unquote(trim(v))
-		switch name = trim(name); {
-		case strings.EqualFold(name, "username"):
-			d.Username = v
-		case strings.EqualFold(name, "realm"):
-			d.Realm = v
-		case strings.EqualFold(name, "nonce"):
-			d.Nonce = v
-		case strings.EqualFold(name, "uri"):
-			d.URI = v
-		case strings.EqualFold(name, "response"):
-			d.Response = v
-		case strings.EqualFold(name, "algorithm"):
-			d.Algorithm = v
-		case strings.EqualFold(name, "cnonce"):
-			d.CNonce = v
-		case strings.EqualFold(name, "qop"):
-			d.QOP = v
-		case strings.EqualFold(name, "nc"):
-			d.NC = v
-		case strings.EqualFold(name, "opaque"):
-			d.Opaque = v
+		if v != "" && v[0] == '"' {
+			if quoted(v) != len(v) {
+				return d, ErrDigest
+			}
+			v = Unquote(v)
+		}
+		if field := d.field(name); field != nil {
+			if *field != "" { // RFC 7235 2.1: once each; two would be read two ways
+				return d, ErrDigest
+			}
+			*field = v
 		}
 	}
 	if d.Username == "" || d.Realm == "" || d.Nonce == "" || d.URI == "" || d.Response == "" {
 		return d, ErrDigest
 	}
 	return d, nil
+}
+
+func (d *DigestCredentials) field(name string) *string {
+	switch {
+	case equalFold(name, "username"):
+		return &d.Username
+	case equalFold(name, "realm"):
+		return &d.Realm
+	case equalFold(name, "nonce"):
+		return &d.Nonce
+	case equalFold(name, "uri"):
+		return &d.URI
+	case equalFold(name, "response"):
+		return &d.Response
+	case equalFold(name, "algorithm"):
+		return &d.Algorithm
+	case equalFold(name, "cnonce"):
+		return &d.CNonce
+	case equalFold(name, "qop"):
+		return &d.QOP
+	case equalFold(name, "nc"):
+		return &d.NC
+	case equalFold(name, "opaque"):
+		return &d.Opaque
+	}
+	return nil
 }
 
 // nextParam cuts the first auth-param off a comma-separated list. Unlike

@@ -1,9 +1,6 @@
 package sip
 
-import (
-	"net/netip"
-	"strings"
-)
+import "net/netip"
 
 // Transport is the protocol a message travels on (RFC 3261 18, RFC 7118).
 type Transport uint8
@@ -25,7 +22,7 @@ var transportNames = [...]struct{ via, param string }{
 // case. ok is false for a transport this server does not speak.
 func ParseTransport(s string) (t Transport, ok bool) {
 	for t := UDP; t <= WSS; t++ {
-		if strings.EqualFold(s, transportNames[t].via) {
+		if equalFold(s, transportNames[t].via) {
 			return t, true
 		}
 	}

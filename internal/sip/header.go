@@ -1,7 +1,5 @@
 package sip
 
-import "strings"
-
 // HeaderID identifies a header field the server knows by name. Fields it does
 // not know have the zero ID and keep the name they came with.
 type HeaderID uint8
@@ -92,35 +90,42 @@ var headerNames = [numHeaders]struct {
 	Warning: {"Warning", 0}, WWWAuthenticate: {"WWW-Authenticate", 0},
 }
 
-const longestHeaderName = len("P-Preferred-Identity")
+// headerTable finds a HeaderID by the length, the first and the last letter of
+// its name; names that meet in one place follow each other.
+var headerTable, headersByCompact = headerTables()
 
-var (
-	headersByLength  [longestHeaderName + 1][]HeaderID
-	headersByCompact [256]HeaderID
-)
-
-func init() {
+func headerTables() (table [256]HeaderID, compact [256]HeaderID) {
 	for id := OtherHeader + 1; id < numHeaders; id++ {
 		h := headerNames[id]
-		headersByLength[len(h.name)] = append(headersByLength[len(h.name)], id)
+		i := headerSlot(h.name)
+		for table[i] != 0 {
+			i++
+		}
+		table[i] = id
 		if h.compact != 0 {
-			headersByCompact[h.compact] = id
-			headersByCompact[h.compact-'a'+'A'] = id
+			compact[h.compact] = id
+			compact[h.compact-'a'+'A'] = id
 		}
 	}
+	return table, compact
+}
+
+func headerSlot(name string) uint8 {
+	return uint8(len(name))*7 + (name[0]|0x20)*13 + (name[len(name)-1]|0x20)*31
 }
 
 // LookupHeader finds the ID of a header field name in any case, long or
 // compact; OtherHeader when the server does not know it.
 func LookupHeader(name string) HeaderID {
-	if len(name) == 1 {
+	if len(name) < 2 {
+		if name == "" {
+			return OtherHeader
+		}
 		return headersByCompact[name[0]]
 	}
-	if len(name) > longestHeaderName {
-		return OtherHeader
-	}
-	for _, id := range headersByLength[len(name)] {
-		if headerNames[id].name == name || strings.EqualFold(headerNames[id].name, name) {
+	for i := headerSlot(name); headerTable[i] != 0; i++ {
+		id := headerTable[i]
+		if equalFold(headerNames[id].name, name) {
 			return id
 		}
 	}

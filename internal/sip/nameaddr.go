@@ -1,9 +1,6 @@
 package sip
 
-import (
-	"errors"
-	"strings"
-)
+import "errors"
 
 // NameAddr is a view of a name-addr or addr-spec with its header parameters,
 // as in From, To, Contact, Route (RFC 3261 20.10).
@@ -16,61 +13,83 @@ type NameAddr struct {
 // ErrNameAddr is what every malformed name-addr comes back with.
 var ErrNameAddr = errors.New("malformed name-addr")
 
-// ParseNameAddr reads one name-addr or addr-spec. Without <…> the parameters
-// belong to the header, and the URI may hold no comma, question mark or
-// semicolon (RFC 3261 20.10).
+// ParseNameAddr reads one name-addr or addr-spec. Of the URI it checks the
+// scheme and that no character stands in it that never may; ParseURI does the
+// rest.
 func ParseNameAddr(s string) (a NameAddr, err error) {
 	s = trim(s)
-	rest := s
-	if strings.HasPrefix(s, `"`) {
+	i, bracket := 0, false
+	if s != "" && s[0] == '"' {
 		n := quoted(s)
 		if n == 0 {
 			return a, ErrNameAddr
 		}
-		a.Display, rest = s[:n], trim(s[n:])
-		if !strings.HasPrefix(rest, "<") {
+		a.Display, i = s[:n], skipSpace(s, n)
+		if i == len(s) || s[i] != '<' {
 			return a, ErrNameAddr
 		}
-	} else if i := strings.IndexByte(s, '<'); i >= 0 {
-		a.Display, rest = trim(s[:i]), s[i:]
-		for j := 0; j < len(a.Display); j++ {
-			if c := a.Display[j]; charClass[c]&classToken == 0 && !isSpace(c) && c < 0x80 {
-				return a, ErrNameAddr // RFC 4475 3.1.2.15: only tokens stand unquoted (and UTF-8, as phones do)
-			}
-		}
+		bracket = true
+	} else if i = span(s, 0, classDisplay); i < len(s) && s[i] == '<' {
+		// RFC 3261 25.1: only tokens stand unquoted in a display name.
+		a.Display, bracket = trim(s[:i]), true
 	}
-	if strings.HasPrefix(rest, "<") {
-		end := strings.IndexByte(rest, '>')
-		if end < 0 {
+	if bracket {
+		// RFC 3261 25.1: no white space between the brackets.
+		end := span(s, i+1, classURI)
+		if end == len(s) || s[end] != '>' {
 			return a, ErrNameAddr
 		}
-		a.URI, a.Params = trim(rest[1:end]), Params(trim(rest[end+1:]))
+		a.URI, a.Params = s[i+1:end], Params(trim(s[end+1:]))
 	} else {
-		end := strings.IndexByte(rest, ';')
-		if end < 0 {
-			end = len(rest)
+		// RFC 3261 20.10: without brackets the parameters belong to the header
+		// field, and the URI may hold neither comma nor question mark.
+		end := 0
+		for end < len(s) && charClass[s[end]]&classURI != 0 && s[end] != ';' {
+			if s[end] == ',' || s[end] == '?' {
+				return a, ErrNameAddr
+			}
+			end++
 		}
-		a.URI, a.Params = trim(rest[:end]), Params(rest[end:])
-		if strings.ContainsAny(a.URI, ",?") {
-			return a, ErrNameAddr
-		}
+		a.URI, a.Params = s[:end], Params(trim(s[end:]))
 	}
-	if !a.Params.valid() {
+	if !schemeValid(a.URI) || !a.Params.valid() {
 		return a, ErrNameAddr
-	}
-	if colon := strings.IndexByte(a.URI, ':'); colon <= 0 || !only(a.URI[:colon], classScheme) {
-		return a, ErrNameAddr
-	}
-	for i := 0; i < len(a.URI); i++ {
-		if c := a.URI[i]; c <= ' ' || c == '<' || c == '"' {
-			return a, ErrNameAddr
-		}
 	}
 	return a, nil
+}
+
+// schemeValid reports whether s begins with a scheme and goes on behind it.
+func schemeValid(s string) bool {
+	i := span(s, 0, classScheme)
+	return i > 0 && s[0] >= 'A' && i+1 < len(s) && s[i] == ':'
 }
 
 // Tag returns the tag parameter, "" when there is none.
 func (a NameAddr) Tag() string {
 	tag, _ := a.Params.Get("tag")
 	return tag
+}
+
+// Expires returns the expires parameter of a Contact in seconds; ok is false
+// when there is none.
+//
+// RFC 3261 20.10: a malformed value counts as 3600, a larger one than fits as
+// 2**32-1.
+func (a NameAddr) Expires() (seconds uint32, ok bool) {
+	v, ok := a.Params.Get("expires")
+	if !ok {
+		return 0, false
+	}
+	for i := 0; i < len(v); i++ {
+		if v[i] < '0' || v[i] > '9' {
+			return 3600, true
+		}
+	}
+	if v == "" {
+		return 3600, true
+	}
+	if n, ok := number(v, 1<<32-1); ok {
+		return uint32(n), true
+	}
+	return 1<<32 - 1, true
 }

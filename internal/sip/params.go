@@ -1,7 +1,5 @@
 package sip
 
-import "strings"
-
 // Params is a parameter list as written, beginning with its first ';' (or
 // empty): ";tag=1928301774;lr". Values may be tokens, hosts or quoted strings.
 type Params string
@@ -10,15 +8,16 @@ type Params string
 // value; ok is false when p is empty.
 func (p Params) Next() (name, value string, rest Params, ok bool) {
 	s := string(p)
-	for len(s) > 0 && (s[0] == ';' || isSpace(s[0])) {
-		s = s[1:]
+	start := 0
+	for start < len(s) && (s[start] == ';' || isSpace(s[start])) {
+		start++
 	}
-	if s == "" {
+	if start == len(s) {
 		return "", "", "", false
 	}
 	end, eq := len(s), -1
 scan:
-	for i := 0; i < len(s); i++ {
+	for i := start; i < len(s); i++ {
 		switch s[i] {
 		case '"':
 			n := quoted(s[i:])
@@ -36,9 +35,9 @@ scan:
 		}
 	}
 	if eq < 0 {
-		return trim(s[:end]), "", Params(s[end:]), true
+		return trim(s[start:end]), "", Params(s[end:]), true
 	}
-	return trim(s[:eq]), trim(s[eq+1 : end]), Params(s[end:]), true
+	return trim(s[start:eq]), trim(s[eq+1 : end]), Params(s[end:]), true
 }
 
 // Get returns the value of a parameter, as written (Unquote removes quotes);
@@ -49,7 +48,7 @@ func (p Params) Get(name string) (value string, ok bool) {
 		if !more {
 			return "", false
 		}
-		if strings.EqualFold(n, name) {
+		if equalFold(n, name) {
 			return v, true
 		}
 		p = rest
@@ -65,43 +64,32 @@ func (p Params) Has(name string) bool {
 // valid checks header parameters: names are tokens, quotes are closed, no
 // parameter is empty, and no separator other than ';' stands between them.
 func (p Params) valid() bool {
-	s := trim(string(p))
-	for s != "" {
-		if s[0] != ';' {
+	s := string(p)
+	for i := 0; ; {
+		if i = skipSpace(s, i); i == len(s) {
+			return true
+		}
+		if s[i] != ';' {
 			return false
 		}
-		s = trim(s[1:])
-		i := 0
-		for i < len(s) && charClass[s[i]]&classToken != 0 {
-			i++
-		}
-		if i == 0 {
+		name := skipSpace(s, i+1)
+		if i = span(s, name, classToken); i == name {
 			return false
 		}
-		s = trim(s[i:])
-		if s == "" || s[0] != '=' {
+		if i = skipSpace(s, i); i == len(s) || s[i] != '=' {
 			continue
 		}
-		s = trim(s[1:])
-		if s == "" {
-			return false
-		}
-		if s[0] == '"' {
-			n := quoted(s)
+		value := skipSpace(s, i+1)
+		if value < len(s) && s[value] == '"' {
+			n := quoted(s[value:])
 			if n == 0 {
 				return false
 			}
-			s = trim(s[n:])
+			i = value + n
 			continue
 		}
-		i = 0
-		for i < len(s) && s[i] != ';' && s[i] != ',' && s[i] != '"' && !isSpace(s[i]) {
-			i++
-		}
-		if i == 0 {
+		if i = span(s, value, classValue); i == value {
 			return false
 		}
-		s = trim(s[i:])
 	}
-	return true
 }

@@ -26,28 +26,26 @@ var ErrURI = errors.New("malformed URI")
 
 // ParseURI reads a URI of any scheme. Only sip, sips and tel are looked into.
 func ParseURI(s string) (u URI, err error) {
-	colon := strings.IndexByte(s, ':')
-	if colon <= 0 || !only(s[:colon], classScheme) || s[0] < 'A' {
+	if !schemeValid(s) {
 		return u, ErrURI
 	}
+	colon := strings.IndexByte(s, ':')
 	u.Scheme, u.Opaque = s[:colon], s[colon+1:]
-	for i := 0; i < len(u.Opaque); i++ {
-		if c := u.Opaque[i]; c <= ' ' || c == '<' || c == '>' || c == '"' || c == 0x7f {
+	if u.isSIP() {
+		if !u.parseSIP() {
 			return u, ErrURI
 		}
+		return u, nil
 	}
-	if u.Opaque == "" {
+	if !only(u.Opaque, classURI) {
 		return u, ErrURI
 	}
-	switch {
-	case u.IsSIP():
-		return u.parseSIP()
-	case u.Is("tel"):
+	if u.Is("tel") {
 		rest := u.Opaque
 		if i := strings.IndexByte(rest, ';'); i >= 0 {
 			rest, u.Params = rest[:i], Params(rest[i:])
 		}
-		if rest == "" {
+		if rest == "" || !uriParamsValid(string(u.Params)) {
 			return u, ErrURI
 		}
 		u.User, u.HasUser = rest, true
@@ -55,39 +53,36 @@ func ParseURI(s string) (u URI, err error) {
 	return u, nil
 }
 
-func (u URI) parseSIP() (URI, error) {
+func (u *URI) parseSIP() bool {
 	rest := u.Opaque
 	if at := strings.IndexByte(rest, '@'); at >= 0 {
 		user := rest[:at]
 		if user == "" || !only(user, classUser) || !escapesValid(user) {
-			return u, ErrURI
+			return false
 		}
 		u.User, u.HasUser, rest = user, true, rest[at+1:]
 		if i := strings.IndexByte(user, ':'); i >= 0 {
 			u.User, u.Password = user[:i], user[i+1:]
 			if u.User == "" {
-				return u, ErrURI
+				return false
 			}
 		}
 	}
 	if i := strings.IndexByte(rest, '?'); i >= 0 {
 		rest, u.Headers = rest[:i], rest[i+1:]
-		if u.Headers == "" || !escapesValid(u.Headers) {
-			return u, ErrURI
+		if u.Headers == "" || !only(u.Headers, classHeaders) || !escapesValid(u.Headers) {
+			return false
 		}
 	}
 	if i := strings.IndexByte(rest, ';'); i >= 0 {
 		rest, u.Params = rest[:i], Params(rest[i:])
 		if !uriParamsValid(string(u.Params)) {
-			return u, ErrURI
+			return false
 		}
 	}
 	var ok bool
 	u.Host, u.Port, ok = splitHostPort(rest)
-	if !ok {
-		return u, ErrURI
-	}
-	return u, nil
+	return ok
 }
 
 // uriParamsValid checks *( ";" pname [ "=" pvalue ] ).
@@ -98,8 +93,7 @@ func uriParamsValid(s string) bool {
 		if end < 0 {
 			end = len(s)
 		}
-		name, value, _ := strings.Cut(s[:end], "=")
-		if name == "" || !only(name, classParam) || !only(value, classParam) || !escapesValid(s[:end]) {
+		if end == 0 || s[0] == '=' || !only(s[:end], classParam) || !escapesValid(s[:end]) {
 			return false
 		}
 		s = s[end:]
@@ -115,8 +109,7 @@ func splitHostPort(s string) (host string, port uint16, ok bool) {
 		if i < 0 {
 			return "", 0, false
 		}
-		addr, err := netip.ParseAddr(s[1:i])
-		if err != nil || !addr.Is6() {
+		if _, ok := ParseHostAddr(s[:i+1]); !ok {
 			return "", 0, false
 		}
 		host, s = s[:i+1], s[i+1:]
@@ -145,19 +138,36 @@ func validHostname(s string) bool {
 	if s == "" || len(s) > 255 {
 		return false
 	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; charClass[c]&classHost == 0 || c == ':' || c == '[' || c == ']' {
-			return false
-		}
-	}
-	return s[0] != '.' && s[0] != '-'
+	return only(s, classHost) && s[0] != '.' && s[0] != '-'
 }
 
 // Is reports whether the URI has this scheme, in any case.
-func (u URI) Is(scheme string) bool { return strings.EqualFold(u.Scheme, scheme) }
+func (u URI) Is(scheme string) bool { return equalFold(u.Scheme, scheme) }
+
+func (u *URI) isSIP() bool {
+	return u.Scheme == "sip" || equalFold(u.Scheme, "sip") || equalFold(u.Scheme, "sips")
+}
 
 // IsSIP reports whether the scheme is sip or sips.
-func (u URI) IsSIP() bool { return u.Is("sip") || u.Is("sips") }
+func (u URI) IsSIP() bool { return u.isSIP() }
+
+// Param returns the value of a URI parameter, as written; ok tells an empty
+// value from an absent parameter. Other than in header parameters, escapes
+// count in the name (RFC 3261 19.1.2).
+func (u URI) Param(name string) (value string, ok bool) { return uriParam(u.Params, name) }
+
+func uriParam(p Params, name string) (value string, ok bool) {
+	for {
+		n, v, rest, more := p.Next()
+		if !more {
+			return "", false
+		}
+		if equalUnescaped(n, name, true) {
+			return v, true
+		}
+		p = rest
+	}
+}
 
 // Addr returns the host as an IP address; ok is false for a name.
 func (u URI) Addr() (addr netip.Addr, ok bool) { return ParseHostAddr(u.Host) }
@@ -168,10 +178,24 @@ func ParseHostAddr(host string) (addr netip.Addr, ok bool) {
 	if host == "" {
 		return netip.Addr{}, false
 	}
+	if strings.IndexByte(host, '%') >= 0 { // a zone means nothing to the far end
+		return netip.Addr{}, false
+	}
 	if host[0] == '[' {
-		host = host[1 : len(host)-1]
-	} else if last := host[len(host)-1]; last < '0' || last > '9' {
-		return netip.Addr{}, false // no name's last label is all digits; saves the error's allocation
+		if host[len(host)-1] != ']' {
+			return netip.Addr{}, false
+		}
+		a, err := netip.ParseAddr(host[1 : len(host)-1])
+		return a, err == nil && a.Is6()
+	}
+	// ParseAddr's error is an allocation: names do not get that far.
+	if host[0] > '9' && strings.IndexByte(host, ':') < 0 {
+		return netip.Addr{}, false
+	}
+	for i := 0; i < len(host); i++ {
+		if c := host[i]; c != '.' && c != ':' && charClass[c]&classHex == 0 {
+			return netip.Addr{}, false
+		}
 	}
 	a, err := netip.ParseAddr(host)
 	return a, err == nil
@@ -181,7 +205,7 @@ func ParseHostAddr(host string) (addr netip.Addr, ok bool) {
 // else TLS for sips and the zero Transport for sip.
 func (u URI) Transport() Transport {
 	t := Transport(0)
-	if v, ok := u.Params.Get("transport"); ok {
+	if v, ok := u.Param("transport"); ok {
 		t, _ = ParseTransport(v)
 	}
 	if u.Is("sips") {
@@ -198,14 +222,26 @@ func (u URI) Transport() Transport {
 // Equal compares two SIP or SIPS URIs as RFC 3261 19.1.4 says.
 func (u URI) Equal(v URI) bool {
 	if !u.IsSIP() || !v.IsSIP() {
-		return strings.EqualFold(u.Scheme, v.Scheme) && u.Opaque == v.Opaque
+		return equalFold(u.Scheme, v.Scheme) && u.Opaque == v.Opaque
 	}
-	return strings.EqualFold(u.Scheme, v.Scheme) &&
-		u.HasUser == v.HasUser && Unescape(u.User) == Unescape(v.User) &&
-		Unescape(u.Password) == Unescape(v.Password) &&
-		strings.EqualFold(u.Host, v.Host) && u.Port == v.Port &&
+	return equalFold(u.Scheme, v.Scheme) && u.HasUser == v.HasUser &&
+		equalUnescaped(u.User, v.User, false) && equalUnescaped(u.Password, v.Password, false) &&
+		equalHost(u.Host, v.Host) && u.Port == v.Port &&
 		uriParamsMatch(u.Params, v.Params) && uriParamsMatch(v.Params, u.Params) &&
 		uriHeadersMatch(u.Headers, v.Headers) && uriHeadersMatch(v.Headers, u.Headers)
+}
+
+// equalHost compares hosts: RFC 5954 4.2: IPv6 addresses by value.
+func equalHost(a, b string) bool {
+	if equalFold(a, b) {
+		return true
+	}
+	if a == "" || b == "" || a[0] != '[' || b[0] != '[' {
+		return false
+	}
+	x, ok1 := ParseHostAddr(a)
+	y, ok2 := ParseHostAddr(b)
+	return ok1 && ok2 && x == y
 }
 
 // uriParamsMatch checks a's parameters against b's: one that both have must be
@@ -216,13 +252,13 @@ func uriParamsMatch(a, b Params) bool {
 		if !ok {
 			return true
 		}
-		other, there := b.Get(name)
-		if there && !strings.EqualFold(Unescape(value), Unescape(other)) {
+		other, there := uriParam(b, name)
+		if there && !equalUnescaped(value, other, true) {
 			return false
 		}
 		if !there {
 			for _, must := range [...]string{"user", "ttl", "method", "maddr", "transport"} {
-				if strings.EqualFold(name, must) {
+				if equalUnescaped(name, must, true) {
 					return false
 				}
 			}
@@ -242,7 +278,7 @@ func uriHeadersMatch(a, b string) bool {
 			var other string
 			other, rest, _ = strings.Cut(rest, "&")
 			n, v, _ := strings.Cut(other, "=")
-			found = strings.EqualFold(n, name) && Unescape(v) == Unescape(value)
+			found = equalUnescaped(n, name, true) && equalUnescaped(v, value, false)
 		}
 		if !found {
 			return false

@@ -16,47 +16,57 @@ type ViaValue struct {
 // MagicCookie begins the branch of everyone who follows RFC 3261 8.1.1.7.
 const MagicCookie = "z9hG4bK"
 
-var errVia = errors.New("malformed Via")
+// ErrVia is what every malformed Via value comes back with.
+var ErrVia = errors.New("malformed Via")
 
-// ParseVia reads one Via value.
+// ParseVia reads one Via value. When only its version or its parameters are
+// wrong, the other fields are filled in, so that the request can be answered.
 func ParseVia(s string) (v ViaValue, err error) {
-	// sent-protocol: "SIP" SLASH "2.0" SLASH transport, white space around slashes allowed
-	for _, want := range [...]string{"SIP", "2.0"} {
-		slash := strings.IndexByte(s, '/')
-		if slash < 0 || !strings.EqualFold(trim(s[:slash]), want) {
-			return v, errVia
-		}
-		s = s[slash+1:]
+	ok := true
+	if strings.HasPrefix(s, "SIP/2.0/") {
+		s = s[len("SIP/2.0/"):]
+	} else if s, ok = sentProtocol(s); s == "" {
+		return v, ErrVia
 	}
 	s = trim(s)
-	n := 0
-	for n < len(s) && charClass[s[n]]&classToken != 0 {
-		n++
-	}
+	n := span(s, 0, classToken)
 	if n == 0 || n == len(s) || !isSpace(s[n]) {
-		return v, errVia
+		return v, ErrVia
 	}
 	v.Transport, s = s[:n], trim(s[n:])
 	if i := strings.IndexByte(s, ';'); i >= 0 {
 		s, v.Params = trim(s[:i]), Params(s[i:])
-		if !v.Params.valid() {
-			return v, errVia
-		}
+		ok = v.Params.valid() && ok
 	}
 	host := s
-	if i := strings.LastIndexByte(s, ':'); i > 0 && strings.LastIndexByte(s, ']') < i {
-		port := trim(s[i+1:])
-		p, ok := number(port, 65535)
-		if !ok {
-			return v, errVia
+	if i := strings.LastIndexByte(s, ':'); i > 0 && s[len(s)-1] != ']' {
+		p, numeric := number(trim(s[i+1:]), 65535)
+		if !numeric {
+			return v, ErrVia
 		}
 		host, v.Port = trim(s[:i]), uint16(p)
 	}
-	var ok bool
-	if v.Host, _, ok = splitHostPort(host); !ok {
-		return v, errVia
+	h, port, valid := splitHostPort(host)
+	if !valid || port != 0 {
+		return v, ErrVia
+	}
+	v.Host = h
+	if !ok {
+		return v, ErrVia
 	}
 	return v, nil
+}
+
+// sentProtocol reads "SIP" SLASH version SLASH where white space may stand
+// around the slashes (RFC 3261 25.1). ok is false for another version than 2.0,
+// rest is empty when it is no sent-protocol at all.
+func sentProtocol(s string) (rest string, ok bool) {
+	name, s, _ := strings.Cut(s, "/")
+	version, s, _ := strings.Cut(s, "/")
+	if !equalFold(trim(name), "SIP") {
+		return "", false
+	}
+	return s, trim(version) == "2.0"
 }
 
 // Branch returns the branch parameter, "" when there is none.

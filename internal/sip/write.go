@@ -3,7 +3,6 @@ package sip
 import (
 	"net/netip"
 	"strconv"
-	"strings"
 )
 
 // The Append functions write into a buffer of the caller's and allocate only
@@ -77,26 +76,28 @@ func AppendReply(dst []byte, req *Message, source netip.AddrPort, status int, re
 			dst = AppendHeader(dst, Via, h.Value)
 		}
 	}
-	from, _ := req.Value(From)
-	dst = AppendHeader(dst, From, from)
-	to, _ := req.Value(To)
-	if toTag == "" || req.To.Tag() != "" {
-		dst = AppendHeader(dst, To, to)
-	} else {
+	dst = appendCopy(dst, req, From)
+	if to, ok := req.Value(To); ok && toTag != "" && !req.To.Params.Has("tag") {
 		dst = append(dst, "To: "...)
 		dst = append(dst, to...)
 		dst = append(dst, ";tag="...)
 		dst = append(dst, toTag...)
 		dst = append(dst, "\r\n"...)
+	} else {
+		dst = appendCopy(dst, req, To)
 	}
-	callID, _ := req.Value(CallID)
-	dst = AppendHeader(dst, CallID, callID)
-	cseq, _ := req.Value(CSeq)
-	dst = AppendHeader(dst, CSeq, cseq)
+	dst = appendCopy(dst, req, CallID)
+	dst = appendCopy(dst, req, CSeq)
 	if status == 100 {
-		if ts, ok := req.Value(Timestamp); ok {
-			dst = AppendHeader(dst, Timestamp, ts)
-		}
+		dst = appendCopy(dst, req, Timestamp)
+	}
+	return dst
+}
+
+// appendCopy copies a field of the request that may be missing.
+func appendCopy(dst []byte, req *Message, id HeaderID) []byte {
+	if v, ok := req.Value(id); ok {
+		dst = AppendHeader(dst, id, v)
 	}
 	return dst
 }
@@ -107,12 +108,12 @@ func AppendReply(dst []byte, req *Message, source netip.AddrPort, status int, re
 // of the same line follow it.
 func AppendViaReceived(dst []byte, req *Message, source netip.AddrPort) []byte {
 	line, _ := req.Value(Via)
-	top, rest, _ := nextValue(line)
+	top, rest, _, _ := nextValue(line)
 	dst = append(dst, "Via: "...)
 	_, wantsPort := req.Via.Params.Get("rport")
 	host, isAddr := ParseHostAddr(req.Via.Host)
 	differs := !isAddr || host.Unmap() != source.Addr().Unmap()
-	if !source.IsValid() || !wantsPort && !differs {
+	if !source.IsValid() || !wantsPort && !differs && !req.Via.Params.Has("received") {
 		dst = append(dst, top...)
 	} else {
 		params := req.Via.Params
@@ -134,6 +135,7 @@ func AppendViaReceived(dst []byte, req *Message, source netip.AddrPort) []byte {
 				dst = append(dst, value...)
 			}
 		}
+		// RFC 3581 4: with rport, received is added even where it says nothing new.
 		dst = append(dst, ";received="...)
 		dst = source.Addr().Unmap().WithZone("").AppendTo(dst)
 		if wantsPort {
@@ -154,5 +156,5 @@ func AppendAddrPort(dst []byte, a netip.AddrPort) []byte {
 }
 
 func isReceivedParam(name string) bool {
-	return strings.EqualFold(name, "received") || strings.EqualFold(name, "rport")
+	return equalFold(name, "received") || equalFold(name, "rport")
 }
