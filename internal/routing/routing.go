@@ -1,0 +1,259 @@
+// Package routing decides who may reach whom: from the facts of a request, the
+// names of a server and the bindings of its endpoints it makes a decision with
+// its reason. It is pure: no I/O, no clock, no state.
+package routing
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+	"onhook/internal/sip"
+)
+
+// Endpoint is what routing knows of an endpoint.
+type Endpoint struct {
+	ID       account.EndpointID
+	Main     string // auth_id of the main account
+	Username string
+	Domain   string
+	Allow    account.Permissions
+}
+
+// AOR writes the endpoint's address-of-record, sip:user@domain.
+func (e Endpoint) AOR() string { return "sip:" + e.Username + "@" + e.Domain }
+
+// Names is how routing finds endpoints and knows its own hosts.
+type Names interface {
+	// Endpoint finds an endpoint by its SIP domain and its user in any case.
+	Endpoint(domain, user string) (Endpoint, bool)
+	// Domain returns the SIP domain that a host and port (0: none) stand for: a
+	// domain itself, or an address of the server's, which means the first domain.
+	Domain(host string, port uint16) (domain string, ok bool)
+	// AppDomain reports whether host is the domain of applications.
+	AppDomain(host string) bool
+}
+
+// Bindings is how routing finds an endpoint's devices.
+type Bindings interface {
+	Lookup(key location.Key, dst []location.Binding) []location.Binding
+}
+
+// CallerKind says how far a caller is known.
+type CallerKind uint8
+
+// The kinds of callers.
+const (
+	External CallerKind = iota // anybody out there
+	Known                      // one of our endpoints, authenticated
+)
+
+// Caller is who asks.
+type Caller struct {
+	Kind     CallerKind
+	Endpoint Endpoint // of a Known caller
+}
+
+// Media is what a request asks to exchange.
+type Media struct {
+	Audio bool // an audio stream, or no SDP at all
+	Video bool
+}
+
+// Request is what a decision depends on.
+type Request struct {
+	Method sip.Method
+	Caller Caller
+	Target sip.URI // the Request-URI after Route pre-processing (RFC 3261 16.4)
+	Media  Media
+}
+
+// Via says which way a request goes.
+type Via string
+
+// The ways.
+const (
+	ViaEndpoint     Via = "endpoint"
+	ViaServer       Via = "server"
+	ViaPhones       Via = "phones"
+	ViaApplication  Via = "application"
+	ViaOtherDomains Via = "other_domains"
+)
+
+// Decision is the answer. A refusal has Status, Reason and Sentence; a request
+// that goes through to an endpoint has Callee and at least one target.
+type Decision struct {
+	Allowed  bool
+	Via      Via
+	Callee   Endpoint
+	Targets  []location.Binding // in the order to try; see Groups
+	Status   int
+	Reason   string
+	Sentence string
+}
+
+// Router decides with one server's names and bindings.
+type Router struct {
+	Names         Names
+	Bindings      Bindings
+	ExternalCalls bool // whether callers from outside may reach endpoints
+}
+
+// Decide gives the decision for a request without a To tag. Flags are tested
+// before existence and existence before registration, so that a refusal tells
+// no more than it must.
+func (r *Router) Decide(req Request) Decision {
+	d := r.destination(req)
+	switch d.Via {
+	case ViaServer:
+		d.Allowed = true
+		return d
+	case ViaEndpoint:
+		return r.toEndpoint(req, d)
+	}
+	if req.Caller.Kind == External {
+		return refuse(d, 403, "relay.denied", "This server does not relay calls from outside")
+	}
+	allow := req.Caller.Endpoint.Allow
+	switch d.Via {
+	case ViaPhones:
+		if !allow.Phones {
+			return refuse(d, 403, "permission.allow_phones", "This endpoint may not call phone numbers")
+		}
+		return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
+	case ViaApplication:
+		if !allow.Apps {
+			return refuse(d, 403, "permission.allow_apps", "This endpoint may not call applications")
+		}
+		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
+	}
+	if !allow.OtherDomains {
+		return refuse(d, 403, "permission.allow_other_domains", "This endpoint may not call other domains")
+	}
+	return refuse(d, 404, "other_domains.no_route", "There is no route to other domains in this version")
+}
+
+// destination names the way by the target alone.
+func (r *Router) destination(req Request) Decision {
+	u := req.Target
+	if u.Is("tel") {
+		return Decision{Via: ViaPhones}
+	}
+	if r.Names.AppDomain(u.Host) {
+		return Decision{Via: ViaApplication}
+	}
+	domain, ours := r.Names.Domain(u.Host, u.Port)
+	if !ours {
+		return Decision{Via: ViaOtherDomains}
+	}
+	if !u.HasUser {
+		return Decision{Via: ViaServer, Callee: Endpoint{Domain: domain}}
+	}
+	user := sip.Unescape(u.User)
+	if callee, ok := r.Names.Endpoint(domain, user); ok {
+		return Decision{Via: ViaEndpoint, Callee: callee}
+	}
+	if phone, _ := u.Params.Get("user"); IsNumber(user) || strings.EqualFold(phone, "phone") && !isName(user) {
+		return Decision{Via: ViaPhones}
+	}
+	return Decision{Via: ViaEndpoint, Callee: Endpoint{Domain: domain}} // unknown
+}
+
+func (r *Router) toEndpoint(req Request, d Decision) Decision {
+	external := req.Caller.Kind == External
+	known := d.Callee.ID != 0
+	if external && !r.ExternalCalls {
+		return refuse(d, 403, "relay.denied", "This server takes no calls from outside")
+	}
+	if !external {
+		if !req.Caller.Endpoint.Allow.SameDomain && strings.EqualFold(d.Callee.Domain, req.Caller.Endpoint.Domain) {
+			return refuse(d, 403, "permission.allow_same_domain", "This endpoint may not call endpoints of its own domain")
+		}
+		if reason, sentence := forbidden(req, req.Caller.Endpoint.Allow, "This endpoint"); reason != "" {
+			return refuse(d, 403, reason, sentence)
+		}
+	}
+	if known {
+		if reason, sentence := forbidden(req, d.Callee.Allow, "The called endpoint"); reason != "" {
+			return refuseTo(req, d, 403, reason, sentence)
+		}
+	}
+	if !known {
+		return refuseTo(req, d, 404, "endpoint.unknown", "There is no endpoint of this name")
+	}
+	d.Targets = r.Bindings.Lookup(location.Key(d.Callee.ID), nil)
+	if len(d.Targets) == 0 {
+		return refuseTo(req, d, 480, "endpoint.unregistered", "The endpoint is not registered")
+	}
+	Order(d.Targets)
+	d.Allowed = true
+	return d
+}
+
+// forbidden tests the flags that hold for both sides of a request.
+func forbidden(req Request, allow account.Permissions, who string) (reason, sentence string) {
+	switch {
+	case req.Method == sip.MESSAGE && !allow.Message:
+		return "permission.allow_message", who + " may not exchange messages"
+	case req.Method == sip.INVITE && req.Media.Audio && !allow.Voice:
+		return "permission.allow_voice", who + " may not take part in voice calls"
+	}
+	return "", ""
+}
+
+// refuseTo refuses a request to an endpoint of ours. To a caller from outside
+// every such refusal is one and the same, without a reason: it must not tell
+// which names exist.
+func refuseTo(req Request, d Decision, status int, reason, sentence string) Decision {
+	if req.Caller.Kind == External {
+		return refuse(d, 480, "", "")
+	}
+	return refuse(d, status, reason, sentence)
+}
+
+func refuse(d Decision, status int, reason, sentence string) Decision {
+	d.Status, d.Reason, d.Sentence = status, reason, sentence
+	return d
+}
+
+// IsNumber reports whether a user part is a phone number: an optional + and
+// digits, with the visual separators of RFC 3966 5.1.1 allowed between them.
+func IsNumber(user string) bool {
+	user = strings.TrimPrefix(user, "+")
+	digits := 0
+	for i := 0; i < len(user); i++ {
+		switch c := user[i]; {
+		case c >= '0' && c <= '9':
+			digits++
+		case c == '-' || c == '.' || c == '(' || c == ')':
+		default:
+			return false
+		}
+	}
+	return digits > 0
+}
+
+// isName reports whether a user part holds a letter, and so is no number.
+func isName(user string) bool {
+	return strings.ContainsFunc(user, func(c rune) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' })
+}
+
+// Order sorts bindings into the order to try: those known to be reachable
+// before suspects, then by q, then the newest first.
+func Order(bindings []location.Binding) {
+	slices.SortStableFunc(bindings, func(a, b location.Binding) int {
+		return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(b.Q, a.Q))
+	})
+}
+
+// NextGroup cuts off the bindings that ring at the same time: those of the
+// first one's state and q (RFC 3261 16.6).
+func NextGroup(targets []location.Binding) (group, rest []location.Binding) {
+	n := 0
+	for n < len(targets) && targets[n].State == targets[0].State && targets[n].Q == targets[0].Q {
+		n++
+	}
+	return targets[:n], targets[n:]
+}

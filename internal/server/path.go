@@ -1,0 +1,371 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"hash/maphash"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"onhook/internal/account"
+	"onhook/internal/directory"
+	"onhook/internal/location"
+	"onhook/internal/registrar"
+	"onhook/internal/routing"
+	"onhook/internal/sip"
+	"onhook/internal/sipauth"
+	"onhook/internal/sipproxy"
+	"onhook/internal/siptransaction"
+	"onhook/internal/siptransport"
+)
+
+// path is the way of a SIP message through the server. The transport has
+// refused what is not worth parsing; from there on:
+//
+//	Message → transaction match → in-dialog by its cookie
+//	                            → REGISTER: digest → registrar
+//	                            → who is asking → routing → proxy
+//
+// Refusals are stateless: nothing is stored for a request that goes nowhere.
+type path struct {
+	names        *names
+	directory    *directory.Directory
+	transport    *siptransport.Transport
+	transactions *siptransaction.Layer
+	auth         *sipauth.Authenticator
+	index        *location.Index
+	registrar    *registrar.Registrar
+	router       routing.Router
+	proxy        *sipproxy.Proxy
+
+	draining atomic.Bool
+	tagSeed  maphash.Seed
+	stats    pathStats
+}
+
+type pathStats struct {
+	malformed, refused, challenged, drained atomic.Uint64
+}
+
+// Message takes one message from the transport (siptransport.Handler).
+func (p *path) Message(m *sip.Message, flow sip.Flow) {
+	if p.transactions.Receive(m, flow) || !m.IsRequest() {
+		return
+	}
+	switch {
+	case m.Method == sip.ACK:
+		p.proxy.ACK(m, flow)
+	case m.To.Tag() != "" && m.Method != sip.REGISTER:
+		p.inDialog(m, flow)
+	case p.draining.Load():
+		p.stats.drained.Add(1)
+		p.unavailable(m, flow, "server.stopping", "This server is stopping")
+	case m.Method == sip.REGISTER:
+		p.register(m, flow)
+	default:
+		p.request(m, flow)
+	}
+}
+
+// Malformed answers a request that breaks the grammar, where it can be answered.
+func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
+	p.stats.malformed.Add(1)
+	if err.Status == 0 || !m.Answerable() {
+		return
+	}
+	msg := sip.AppendReply(nil, m, flow.Remote, err.Status, err.Reason, p.toTag(m))
+	p.send(m, flow, sip.AppendBody(msg, nil))
+}
+
+// Closed ends what depended on a connection.
+func (p *path) Closed(flow sip.Flow, err error) {
+	p.index.FlowClosed(flow)
+	p.transactions.FlowClosed(flow, err)
+}
+
+// Cancel passes on a CANCEL (siptransaction.Handler).
+func (p *path) Cancel(tx *siptransaction.Server, cancel *sip.Message) { p.proxy.Cancel(tx, cancel) }
+
+// inDialog sends on a request with a To tag by the cookie in its Route.
+func (p *path) inDialog(m *sip.Message, flow sip.Flow) {
+	if !p.mayForward(m, flow) {
+		return
+	}
+	admission, refusal := p.proxy.Admit(m, flow)
+	if refusal != nil {
+		p.refuse(m, flow, refusal.Status, refusal.Reason, refusal.Sentence)
+		return
+	}
+	if tx := p.begin(m, flow); tx != nil {
+		p.proxy.ForwardInDialog(tx, m, flow, admission)
+	}
+}
+
+// mayForward makes the checks of RFC 3261 16.3 that need no routing.
+func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
+	if n, ok := m.Number(sip.MaxForwards); ok && n == 0 {
+		p.refuse(m, flow, 483, "request.too_many_hops", "Max-Forwards is used up")
+		return false
+	}
+	if m.Has(sip.ProxyRequire) {
+		p.stats.refused.Add(1)
+		msg := sip.AppendReply(nil, m, flow.Remote, 420, "", p.toTag(m))
+		for c := m.Values(sip.ProxyRequire); c.Next(); {
+			msg = sip.AppendHeader(msg, sip.Unsupported, c.Value)
+		}
+		p.send(m, flow, sip.AppendBody(msg, nil))
+		return false
+	}
+	return true
+}
+
+// register authenticates a REGISTER and hands it to the registrar.
+func (p *path) register(m *sip.Message, flow sip.Flow) {
+	target, err := sip.ParseURI(m.RequestURI)
+	if err != nil || !target.IsSIP() {
+		p.refuse(m, flow, 416, "request.scheme", "Only sip and sips addresses can be registered")
+		return
+	}
+	if _, ours := p.names.Domain(target.Host, target.Port); !ours {
+		p.refuse(m, flow, 403, "relay.denied", "This server is not the registrar of that domain")
+		return
+	}
+	to, err := sip.ParseURI(m.To.URI)
+	domain, ours := p.names.Domain(to.Host, to.Port)
+	if err != nil || !to.IsSIP() || !ours {
+		p.refuse(m, flow, 403, "register.foreign_address", "That address is not of this server")
+		return
+	}
+	caller, ok := p.authenticate(m, flow, sip.Authorization, domain)
+	if !ok {
+		return
+	}
+	if !strings.EqualFold(sip.Unescape(to.User), caller.Username) {
+		p.refuse(m, flow, 403, "register.foreign_address", "The credentials are those of another address")
+		return
+	}
+	if tx := p.begin(m, flow); tx != nil {
+		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), MaxContacts: caller.MaxContacts}, tx)
+	}
+}
+
+// authenticate verifies a request's digest credentials, and answers it with a
+// challenge where they do not hold.
+func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, domain string) (directory.Entry, bool) {
+	credentials := credentials{p.directory}
+	result := p.auth.Verify(m, header, domain, flow, credentials)
+	switch result.Verdict {
+	case sipauth.OK:
+		if entry, ok := p.directory.ByName(domain, result.Username); ok {
+			return entry, true
+		}
+	case sipauth.Malformed:
+		p.refuse(m, flow, 400, "auth.malformed", "The credentials cannot be read")
+		return directory.Entry{}, false
+	}
+	status, challenge := 401, sip.WWWAuthenticate
+	if header == sip.ProxyAuthorization {
+		status, challenge = 407, sip.ProxyAuthenticate
+	}
+	p.stats.challenged.Add(1)
+	var buf [2048]byte
+	msg := sip.AppendReply(buf[:0], m, flow.Remote, status, "", p.toTag(m))
+	msg = p.auth.AppendChallenge(msg, m, challenge, domain, flow, result.Verdict == sipauth.Stale, credentials)
+	p.send(m, flow, sip.AppendBody(msg, nil))
+	return directory.Entry{}, false
+}
+
+// request routes a request without a To tag.
+func (p *path) request(m *sip.Message, flow sip.Flow) {
+	target, err := sip.ParseURI(m.RequestURI)
+	if err != nil || !target.IsSIP() && !target.Is("tel") {
+		p.refuse(m, flow, 416, "request.scheme", "Only sip, sips and tel addresses can be reached")
+		return
+	}
+	// RFC 3261 16.4: Routes that name this server have done their work. One that
+	// is left names the next host, and is judged as a request to it.
+	if _, next := p.proxy.OwnRoutes(m); next != "" {
+		na, err := sip.ParseNameAddr(next)
+		if err == nil {
+			target, err = sip.ParseURI(na.URI)
+		}
+		if err != nil {
+			p.refuse(m, flow, 400, "request.route", "The Route cannot be read")
+			return
+		}
+	}
+	if _, ours := p.names.Domain(target.Host, target.Port); ours && !target.HasUser && m.Method == sip.OPTIONS {
+		p.options(m, flow)
+		return
+	}
+	if !p.mayForward(m, flow) {
+		return
+	}
+	caller, ok := p.caller(m, flow)
+	if !ok {
+		return
+	}
+	d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target, Media: media(m)})
+	switch {
+	case !d.Allowed:
+		p.refuse(m, flow, d.Status, d.Reason, d.Sentence)
+		return
+	case d.Via == routing.ViaServer:
+		p.refuse(m, flow, 404, "server.no_such_service", "The server itself takes no such request")
+		return
+	}
+	if tx := p.begin(m, flow); tx != nil {
+		from := sipproxy.Caller{Domains: p.names.isDomain}
+		if caller.Kind == routing.Known {
+			from.Endpoint, from.Identity = caller.Endpoint.ID, caller.Endpoint.AOR()
+		}
+		p.proxy.Forward(tx, m, flow, from, d)
+	}
+}
+
+// caller finds out who is asking: the endpoint alone on this connection, or the
+// one whose credentials these are; somebody else claiming one of our domains is
+// challenged, and everybody else comes from outside.
+func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
+	from, err := sip.ParseURI(m.From.URI)
+	domain, claimsOurs := p.names.Domain(from.Host, from.Port)
+	claimsOurs = claimsOurs && err == nil && from.IsSIP()
+
+	entry, known := p.onConnection(flow)
+	if !known {
+		realm, offered := p.offeredRealm(m)
+		if !claimsOurs && !offered {
+			return routing.Caller{Kind: routing.External}, true
+		}
+		if !claimsOurs {
+			domain = realm
+		}
+		if entry, known = p.authenticate(m, flow, sip.ProxyAuthorization, domain); !known {
+			return routing.Caller{}, false
+		}
+	}
+	if claimsOurs {
+		if named, ok := p.directory.ByName(domain, sip.Unescape(from.User)); ok && named.ID != entry.ID {
+			p.refuse(m, flow, 403, "auth.foreign_from", "From names another endpoint than the credentials")
+			return routing.Caller{}, false
+		}
+	}
+	return routing.Caller{Kind: routing.Known, Endpoint: routable(entry)}, true
+}
+
+// onConnection returns the endpoint that alone is registered on a connection.
+func (p *path) onConnection(flow sip.Flow) (directory.Entry, bool) {
+	if !flow.Transport.Reliable() {
+		return directory.Entry{}, false
+	}
+	var buf [2]location.Key
+	keys := p.index.OnFlow(flow, buf[:0])
+	if len(keys) != 1 {
+		return directory.Entry{}, false
+	}
+	return p.directory.ByID(account.EndpointID(keys[0]))
+}
+
+// offeredRealm returns the first of our domains for which a request carries
+// credentials.
+func (p *path) offeredRealm(m *sip.Message) (string, bool) {
+	for i := range m.Headers {
+		if h := &m.Headers[i]; h.ID == sip.ProxyAuthorization {
+			if d, err := sip.ParseDigest(h.Value); err == nil && p.names.isDomain(d.Realm) {
+				return d.Realm, true
+			}
+		}
+	}
+	return "", false
+}
+
+// options answers OPTIONS to the server itself (RFC 3261 11).
+func (p *path) options(m *sip.Message, flow sip.Flow) {
+	msg := sip.AppendReply(nil, m, flow.Remote, 200, "", p.toTag(m))
+	msg = sip.AppendHeader(msg, sip.Allow, "INVITE, ACK, BYE, CANCEL, INFO, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, REGISTER, SUBSCRIBE, UPDATE")
+	msg = sip.AppendHeader(msg, sip.Accept, "*/*")
+	msg = sip.AppendHeader(msg, sip.Supported, "path, outbound")
+	p.send(m, flow, sip.AppendBody(msg, nil))
+}
+
+// begin starts the server transaction of a request that is going somewhere.
+func (p *path) begin(m *sip.Message, flow sip.Flow) *siptransaction.Server {
+	tx, err := p.transactions.Open(m, replyFlow(m, flow))
+	if errors.Is(err, siptransaction.ErrFull) {
+		p.unavailable(m, flow, "server.overloaded", "This server is busy")
+	}
+	return tx // nil also for a duplicate, which the first one answers
+}
+
+// unavailable answers 503 with Retry-After (RFC 3261 21.5.4).
+func (p *path) unavailable(m *sip.Message, flow sip.Flow, reason, sentence string) {
+	msg := sip.AppendReply(nil, m, flow.Remote, 503, "", p.toTag(m))
+	msg = sip.AppendNumber(msg, sip.RetryAfter, 5)
+	msg = sip.AppendHeader(msg, sip.Warning, "399 "+p.names.first()+" "+strconv.Quote(sentence))
+	msg = sip.AppendField(msg, sipproxy.ReasonHeader, reason)
+	p.send(m, flow, sip.AppendBody(msg, nil))
+}
+
+// refuse answers a request statelessly (RFC 3261 8.2.7).
+func (p *path) refuse(m *sip.Message, flow sip.Flow, status int, reason, sentence string) {
+	p.stats.refused.Add(1)
+	p.send(m, flow, sipproxy.AppendRefusal(nil, m, flow, status, p.toTag(m), p.names.first(), reason, sentence))
+}
+
+func (p *path) send(m *sip.Message, flow sip.Flow, msg []byte) {
+	// An answer that cannot be sent has nobody left to be told; the transport counts it.
+	_ = p.transport.Send(replyFlow(m, flow), msg)
+}
+
+// toTag is the tag of a stateless response: the same for a retransmission (RFC
+// 3261 8.2.7).
+func (p *path) toTag(m *sip.Message) string {
+	var h maphash.Hash
+	h.SetSeed(p.tagSeed)
+	h.WriteString(m.CallID)
+	h.WriteString(m.Via.Branch())
+	h.WriteString(m.From.Tag())
+	return strconv.FormatUint(h.Sum64(), 36)
+}
+
+// replyFlow is where a response goes: back down the connection; over UDP to the
+// source port where the client asked for that (RFC 3581), else to the port in
+// its Via (RFC 3261 18.2.2).
+func replyFlow(m *sip.Message, flow sip.Flow) sip.Flow {
+	if flow.Transport == sip.UDP && !m.Via.Params.Has("rport") {
+		port := m.Via.Port
+		if port == 0 {
+			port = sip.UDP.DefaultPort()
+		}
+		flow.Remote = netip.AddrPortFrom(flow.Remote.Addr(), port)
+	}
+	return flow
+}
+
+// media says what an INVITE offers: audio where it has an audio stream or no
+// body at all.
+func media(m *sip.Message) routing.Media {
+	if len(m.Body) == 0 {
+		return routing.Media{Audio: true}
+	}
+	return routing.Media{Audio: bytes.Contains(m.Body, []byte("\nm=audio")), Video: bytes.Contains(m.Body, []byte("\nm=video"))}
+}
+
+func routable(e directory.Entry) routing.Endpoint {
+	return routing.Endpoint{ID: e.ID, Main: e.Main, Username: e.Username, Domain: e.Domain, Allow: e.Allow}
+}
+
+// credentials gives the directory the shape that sipauth asks for.
+type credentials struct{ directory *directory.Directory }
+
+func (c credentials) HA1(realm, username string) (sipauth.HA1, bool) {
+	e, ok := c.directory.ByName(realm, username)
+	if !ok {
+		return sipauth.HA1{}, false
+	}
+	return sipauth.HA1{MD5: e.Secret.MD5, SHA256: e.Secret.SHA256, HasSHA256: e.Secret.HasSHA256}, true
+}
+
+func (c credentials) OffersSHA256(realm string) bool { return c.directory.OffersSHA256(realm) }

@@ -1,0 +1,149 @@
+package sipproxy
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/sip"
+)
+
+// CookieParam is the Record-Route URI parameter that carries the cookie.
+const CookieParam = "c"
+
+const cookieVersion = 1
+
+// side is one end of a call as the cookie seals it: the way to it, and whose
+// device it is.
+type side struct {
+	Endpoint account.EndpointID // 0 for a party that is no endpoint of ours
+	Flow     sip.Flow
+	Instance [8]byte // hash of the device's +sip.instance, zero when it has none
+}
+
+// cookie is what a Record-Route seals: one call, its dialog identifiers and
+// both sides.
+type cookie struct {
+	Call    CallID
+	Created time.Time
+	Invite  bool    // made by an INVITE; else its dialog ends with its subscription
+	CallID  [8]byte // hash of the Call-ID
+	Tag     [8]byte // hash of the caller's tag
+	Caller  side
+	Callee  side
+}
+
+// sealer seals cookies with AES-256-GCM: opaque to those who carry them, and
+// forged by nobody.
+type sealer struct{ aead cipher.AEAD }
+
+func newSealer(key []byte) (sealer, error) {
+	sum := sha256.Sum256(append([]byte("onhook dialog cookie\x00"), key...))
+	block, err := aes.NewCipher(sum[:])
+	if err != nil {
+		return sealer{}, fmt.Errorf("dialog cookie: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
+	return sealer{aead}, err
+}
+
+// errCookie is what a cookie that this server did not seal comes back with.
+var errCookie = errors.New("dialog cookie is not ours")
+
+// seal appends the cookie in base64url.
+func (s sealer) seal(dst []byte, c *cookie) []byte {
+	var plainBuf, sealedBuf [192]byte
+	plain := append(plainBuf[:0], cookieVersion, 0)
+	if c.Invite {
+		plain[1] = 1
+	}
+	plain = append(plain, c.Call[:]...)
+	plain = binary.BigEndian.AppendUint32(plain, uint32(c.Created.Unix()))
+	plain = append(plain, c.CallID[:]...)
+	plain = append(plain, c.Tag[:]...)
+	plain = c.Caller.append(plain)
+	plain = c.Callee.append(plain)
+
+	sealed := sealedBuf[:s.aead.NonceSize()]
+	rand.Read(sealed) // never fails: crypto/rand ends the program instead
+	sealed = s.aead.Seal(sealed, sealed, plain, nil)
+	return base64.RawURLEncoding.AppendEncode(dst, sealed)
+}
+
+// open reads a cookie back.
+func (s sealer) open(text string) (*cookie, error) {
+	if len(text) > 512 {
+		return nil, errCookie
+	}
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(sealed) < s.aead.NonceSize() {
+		return nil, errCookie
+	}
+	nonce := sealed[:s.aead.NonceSize()]
+	plain, err := s.aead.Open(nil, nonce, sealed[len(nonce):], nil)
+	if err != nil || len(plain) < 38 || plain[0] != cookieVersion {
+		return nil, errCookie
+	}
+	c := &cookie{Invite: plain[1] == 1, Call: CallID(plain[2:18]), Created: time.Unix(int64(binary.BigEndian.Uint32(plain[18:])), 0)}
+	copy(c.CallID[:], plain[22:])
+	copy(c.Tag[:], plain[30:])
+	rest := plain[38:]
+	for _, side := range [...]*side{&c.Caller, &c.Callee} {
+		if rest, err = side.read(rest); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (s side) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(s.Endpoint))
+	b = append(b, byte(s.Flow.Transport))
+	b = binary.BigEndian.AppendUint16(b, s.Flow.Listener)
+	b = binary.BigEndian.AppendUint64(b, s.Flow.Conn)
+	addr := s.Flow.Remote.Addr().Unmap().WithZone("").AsSlice()
+	b = append(b, byte(len(addr)))
+	b = append(b, addr...)
+	b = binary.BigEndian.AppendUint16(b, s.Flow.Remote.Port())
+	return append(b, s.Instance[:]...)
+}
+
+func (s *side) read(b []byte) (rest []byte, err error) {
+	if len(b) < 20 {
+		return nil, errCookie
+	}
+	s.Endpoint = account.EndpointID(binary.BigEndian.Uint64(b))
+	s.Flow.Transport = sip.Transport(b[8])
+	s.Flow.Listener = binary.BigEndian.Uint16(b[9:])
+	s.Flow.Conn = binary.BigEndian.Uint64(b[11:])
+	n := int(b[19])
+	b = b[20:]
+	if len(b) < n+2+8 {
+		return nil, errCookie
+	}
+	addr, ok := netip.AddrFromSlice(b[:n])
+	if !ok && n != 0 {
+		return nil, errCookie
+	}
+	s.Flow.Remote = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:]))
+	copy(s.Instance[:], b[n+2:])
+	return b[n+10:], nil
+}
+
+// hash8 shortens a dialog identifier or an instance for the cookie.
+func hash8(s string) (h [8]byte) {
+	if s == "" {
+		return h
+	}
+	sum := sha256.Sum256([]byte(s))
+	copy(h[:], sum[:])
+	return h
+}

@@ -1,0 +1,156 @@
+package sipproxy
+
+import (
+	"strconv"
+	"strings"
+
+	"onhook/internal/sip"
+)
+
+// rewrite is a request on its way out (RFC 3261 16.6): what is copied and what
+// is changed.
+type rewrite struct {
+	req        *sip.Message
+	source     sip.Flow // where req came from
+	flow       sip.Flow // where it goes
+	uri        string
+	branch     string
+	hops       uint32
+	skipRoutes int     // Route values of ours at the top
+	path       string  // Path of the binding, becomes Route (RFC 3327 5.3)
+	record     *cookie // nil: not record-routed
+	identity   string  // address-of-record to assert, "" for none
+	call       string  // X-Onhook-Call-Id, "" for none
+	ownRealm   func(realm string) bool
+}
+
+// CallIDHeader tells our endpoints the UUID of a call.
+const CallIDHeader = "X-Onhook-Call-Id"
+
+// append writes the whole request.
+func (w *rewrite) append(p *Proxy, dst []byte) []byte {
+	dst = sip.AppendRequestLine(dst, w.req.Method, w.uri)
+	dst = w.appendVia(p, dst)
+	if w.record != nil {
+		dst = w.appendRecordRoute(p, dst)
+	}
+	dst = append(dst, "Max-Forwards: "...)
+	dst = strconv.AppendUint(dst, uint64(w.hops), 10)
+	dst = append(dst, "\r\n"...)
+	dst = w.appendRoutes(dst)
+	via := false
+	for i := range w.req.Headers {
+		switch h := &w.req.Headers[i]; h.ID {
+		case sip.Via:
+			if !via {
+				dst, via = sip.AppendViaReceived(dst, w.req, w.source.Remote), true
+				continue
+			}
+			dst = sip.AppendHeader(dst, sip.Via, h.Value)
+		case sip.MaxForwards, sip.Route, sip.PAssertedIdentity:
+		case sip.ProxyAuthorization:
+			if d, err := sip.ParseDigest(h.Value); err != nil || w.ownRealm == nil || !w.ownRealm(d.Realm) {
+				dst = sip.AppendField(dst, h.Name, h.Value)
+			}
+		default:
+			if !strings.EqualFold(h.Name, CallIDHeader) {
+				dst = sip.AppendField(dst, h.Name, h.Value)
+			}
+		}
+	}
+	if w.identity != "" && !w.req.HasOption(sip.Privacy, "id") { // RFC 3325 9.3
+		dst = sip.AppendHeader(dst, sip.PAssertedIdentity, "<"+w.identity+">")
+	}
+	if w.call != "" {
+		dst = sip.AppendField(dst, CallIDHeader, w.call)
+	}
+	dst = append(dst, "\r\n"...)
+	return append(dst, w.req.Body...)
+}
+
+func (w *rewrite) appendVia(p *Proxy, dst []byte) []byte {
+	dst = append(dst, "Via: SIP/2.0/"...)
+	dst = append(dst, w.flow.Transport.String()...)
+	dst = append(dst, ' ')
+	dst = append(dst, p.Transport.SentBy(w.flow)...)
+	dst = append(dst, ";branch="...)
+	dst = append(dst, w.branch...)
+	return append(dst, "\r\n"...)
+}
+
+// appendRecordRoute writes one Record-Route, or two where the request leaves by
+// another transport or listener than it came by, one facing each side (RFC
+// 5658).
+func (w *rewrite) appendRecordRoute(p *Proxy, dst []byte) []byte {
+	var buf [256]byte
+	sealed := p.sealer.seal(buf[:0], w.record)
+	dst = appendRoute(dst, p, w.flow, sealed)
+	if w.flow.Transport != w.source.Transport || w.flow.Listener != w.source.Listener {
+		dst = appendRoute(dst, p, w.source, sealed)
+	}
+	return dst
+}
+
+func appendRoute(dst []byte, p *Proxy, facing sip.Flow, sealed []byte) []byte {
+	transport := facing.Transport
+	if transport == sip.WSS {
+		transport = sip.WS // RFC 7118 knows transport=ws alone; the browser keeps its connection anyway
+	}
+	dst = append(dst, "Record-Route: <sip:"...)
+	dst = append(dst, p.Transport.SentBy(facing)...)
+	dst = append(dst, ";transport="...)
+	dst = append(dst, transport.Param()...)
+	dst = append(dst, ";lr;"+CookieParam+"="...)
+	dst = append(dst, sealed...)
+	return append(dst, ">\r\n"...)
+}
+
+// appendRoutes writes the Route values that are left: those of the binding's
+// Path, then the request's own without ours.
+func (w *rewrite) appendRoutes(dst []byte) []byte {
+	if w.path != "" {
+		dst = sip.AppendHeader(dst, sip.Route, w.path)
+	}
+	n := 0
+	for c := w.req.Values(sip.Route); c.Next(); n++ {
+		if n >= w.skipRoutes {
+			dst = sip.AppendHeader(dst, sip.Route, c.Value)
+		}
+	}
+	return dst
+}
+
+// maxForwards returns the hops a request has left; one that does not say gets
+// the usual 70 (RFC 3261 16.6 step 3).
+func maxForwards(req *sip.Message) uint32 {
+	if n, ok := req.Number(sip.MaxForwards); ok {
+		return n
+	}
+	return 70
+}
+
+// appendResponse writes a response as it goes on upstream (RFC 3261 16.7):
+// without our Via. extra is whole header fields to put in.
+func appendResponse(dst []byte, resp *sip.Message, status int, extra []byte) []byte {
+	reason := resp.Reason
+	if status != resp.Status {
+		reason = ""
+	}
+	dst = sip.AppendStatusLine(dst, status, reason)
+	n := 0
+	for c := resp.Values(sip.Via); c.Next(); n++ {
+		if n > 0 {
+			dst = sip.AppendHeader(dst, sip.Via, c.Value)
+		}
+	}
+	for i := range resp.Headers {
+		switch h := &resp.Headers[i]; h.ID {
+		case sip.Via, sip.PAssertedIdentity:
+		default:
+			dst = sip.AppendField(dst, h.Name, h.Value)
+		}
+	}
+	dst = append(dst, extra...)
+	dst = append(dst, "\r\n"...)
+	return append(dst, resp.Body...)
+}
