@@ -35,7 +35,7 @@ func (h *hasher) server(m *sip.Message, flow sip.Flow, method string) key {
 	addr := flow.Remote.Addr().As16()
 	buf = append(buf, addr[:]...)
 	branch := m.Via.Branch()
-	// RFC 4475 3.2.1: the cookie alone identifies nothing.
+	// The cookie alone would identify nothing (RFC 4475 3.2.1).
 	if len(branch) <= len(sip.MagicCookie) || !strings.HasPrefix(branch, sip.MagicCookie) {
 		return h.sum(appendLegacy(buf, m, method))
 	}

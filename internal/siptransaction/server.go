@@ -71,6 +71,7 @@ func (l *Layer) Open(m *sip.Message, flow sip.Flow) (*Server, error) {
 	}
 	tx := s.newServer(m.Method)
 	tx.layer, tx.shard, tx.key, tx.flow, tx.method = l, s, k, flow, keepMethod(m.Method)
+	tx.state = trying
 	tx.retry.owner, tx.end.owner = tx, tx
 	s.servers[k] = tx
 	s.stats.serversBegun++
