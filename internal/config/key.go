@@ -62,22 +62,38 @@ func private(path string) error {
 	return nil
 }
 
-// createKey writes a fresh key durably: once secrets are encrypted with it, it
-// must not be lost with the power.
+// createKey writes a fresh key durably and whole: once secrets are encrypted
+// with it, it must not be lost with the power.
 func createKey(path string) ([]byte, error) {
 	key := make([]byte, KeySize)
 	rand.Read(key)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
+	defer os.Remove(f.Name())
 	_, err = f.WriteString(hex.EncodeToString(key) + "\n")
 	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Link(f.Name(), path) // fails when another process was faster
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("key file: %w", err)
 	}
 	return key, nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
