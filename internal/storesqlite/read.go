@@ -1,0 +1,263 @@
+package storesqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"onhook/internal/account"
+)
+
+// querier is a pool or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// reader looks things up, inside a transaction or outside.
+type reader struct {
+	q    querier
+	keys *account.Keys
+}
+
+func (s *Store) reader() reader { return reader{s.read, s.keys} }
+
+const (
+	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at`
+	endpointColumns = `id, owner, main, username, domain, alias, application, allow_voice, allow_message, allow_video,
+		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at`
+	applicationColumns = `id, owner, name, answer_url, answer_method`
+)
+
+type scanner interface{ Scan(dest ...any) error }
+
+// found turns a missing row into ErrNotFound.
+func found(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return account.ErrNotFound
+	}
+	return unavailable(err)
+}
+
+func scanAccount(row scanner, more ...any) (a account.Account, err error) {
+	var parent sql.NullString
+	var created, updated int64
+	err = row.Scan(append([]any{&a.AuthID, &parent, &a.Name, &a.Enabled, &created, &updated}, more...)...)
+	a.Parent, a.CreatedAt, a.UpdatedAt = parent.String, utc(created), utc(updated)
+	return a, err
+}
+
+func (r reader) scanEndpoint(row scanner) (e account.Endpoint, err error) {
+	var application sql.NullString
+	var expires sql.NullInt64
+	var created, updated int64
+	var secret []byte
+	err = row.Scan(&e.ID, &e.Owner, &e.Main, &e.Username, &e.Domain, &e.Alias, &application,
+		&e.Allow.Voice, &e.Allow.Message, &e.Allow.Video, &e.Allow.SameDomain, &e.Allow.OtherDomains, &e.Allow.Phones, &e.Allow.Apps,
+		&e.MaxContacts, &expires, &secret, &created, &updated)
+	if err != nil {
+		return e, err
+	}
+	e.Application, e.CreatedAt, e.UpdatedAt = application.String, utc(created), utc(updated)
+	if expires.Valid {
+		e.ExpiresAt = utc(expires.Int64)
+	}
+	e.Secret, err = r.keys.OpenSecret(e.ID, secret)
+	return e, err
+}
+
+func scanApplication(row scanner) (a account.Application, err error) {
+	err = row.Scan(&a.ID, &a.Owner, &a.Name, &a.AnswerURL, &a.AnswerMethod)
+	return a, err
+}
+
+func utc(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
+
+func (r reader) Account(ctx context.Context, authID string) (account.Account, error) {
+	a, err := scanAccount(r.q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts WHERE auth_id = ?`, authID))
+	return a, found(err)
+}
+
+func (r reader) Application(ctx context.Context, appID string) (account.Application, error) {
+	a, err := scanApplication(r.q.QueryRowContext(ctx, `SELECT `+applicationColumns+` FROM applications WHERE id = ?`, appID))
+	return a, found(err)
+}
+
+func (r reader) Endpoint(ctx context.Context, id account.EndpointID) (account.Endpoint, error) {
+	e, err := r.scanEndpoint(r.q.QueryRowContext(ctx, `SELECT `+endpointColumns+` FROM endpoints WHERE id = ?`, int64(id)))
+	return e, found(err)
+}
+
+func (r reader) TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error) {
+	taken := map[string]bool{}
+	err := each(ctx, r.q, func(row scanner) error {
+		var name string
+		err := row.Scan(&name)
+		taken[name] = true
+		return err
+	}, `SELECT username_key FROM endpoints WHERE domain = ? AND username_key IN (SELECT value FROM json_each(?))`, domain, list(names))
+	return taken, err
+}
+
+// each runs f with every row of a query.
+func each(ctx context.Context, q querier, f func(scanner) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return unavailable(err)
+		}
+	}
+	return unavailable(rows.Err())
+}
+
+// list is a list for json_each.
+func list[T any](values []T) string {
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic(fmt.Sprintf("storesqlite: list of %T: %v", values, err)) // strings and numbers always marshal
+	}
+	return string(text)
+}
+
+// Account looks an account up.
+func (s *Store) Account(ctx context.Context, authID string) (account.Account, error) {
+	return s.reader().Account(ctx, authID)
+}
+
+// Application looks an application up.
+func (s *Store) Application(ctx context.Context, appID string) (account.Application, error) {
+	return s.reader().Application(ctx, appID)
+}
+
+// Endpoint looks an endpoint up.
+func (s *Store) Endpoint(ctx context.Context, id account.EndpointID) (account.Endpoint, error) {
+	return s.reader().Endpoint(ctx, id)
+}
+
+// TakenUsernames returns those of the lower-case names that exist in a domain.
+func (s *Store) TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error) {
+	return s.reader().TakenUsernames(ctx, domain, names)
+}
+
+// Login returns what authentication needs of an account.
+func (s *Store) Login(ctx context.Context, authID string) (l account.Login, err error) {
+	var hash []byte
+	l.Account, err = scanAccount(s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, token_hash FROM accounts WHERE auth_id = ?`, authID), &hash)
+	copy(l.TokenHash[:], hash)
+	return l, found(err)
+}
+
+// Token returns an account's auth token in clear.
+func (s *Store) Token(ctx context.Context, authID string) (string, error) {
+	var sealed []byte
+	if err := s.read.QueryRowContext(ctx, `SELECT token FROM accounts WHERE auth_id = ?`, authID).Scan(&sealed); err != nil {
+		return "", found(err)
+	}
+	return s.keys.OpenToken(authID, sealed)
+}
+
+// Accounts lists all accounts, oldest first.
+func (s *Store) Accounts(ctx context.Context) (all []account.Account, err error) {
+	err = each(ctx, s.read, func(row scanner) error {
+		a, err := scanAccount(row)
+		all = append(all, a)
+		return err
+	}, `SELECT `+accountColumns+` FROM accounts ORDER BY seq`)
+	return all, err
+}
+
+// Applications returns those of the ids that exist.
+func (s *Store) Applications(ctx context.Context, ids []string) (map[string]account.Application, error) {
+	apps := map[string]account.Application{}
+	if len(ids) == 0 {
+		return apps, nil
+	}
+	err := each(ctx, s.read, func(row scanner) error {
+		a, err := scanApplication(row)
+		apps[a.ID] = a
+		return err
+	}, `SELECT `+applicationColumns+` FROM applications WHERE id IN (SELECT value FROM json_each(?))`, list(ids))
+	return apps, err
+}
+
+// EachEndpoint calls f with every endpoint, oldest first.
+func (s *Store) EachEndpoint(ctx context.Context, f func(account.Endpoint) error) error {
+	r := s.reader()
+	return each(ctx, s.read, func(row scanner) error {
+		e, err := r.scanEndpoint(row)
+		if err != nil {
+			return err
+		}
+		return f(e)
+	}, `SELECT `+endpointColumns+` FROM endpoints ORDER BY seq`)
+}
+
+// Endpoints returns one page, newest first, and the number of all that match.
+// Both are read from one snapshot.
+func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQuery) (page []account.Endpoint, total int, err error) {
+	where, args := conditions(owner, q)
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, 0, unavailable(err)
+	}
+	defer t.Rollback() // nothing was written: there is nothing to lose
+	if err := t.QueryRowContext(ctx, `SELECT count(*) FROM endpoints WHERE `+where, args...).Scan(&total); err != nil {
+		return nil, 0, unavailable(err)
+	}
+	r := reader{t, s.keys}
+	err = each(ctx, t, func(row scanner) error {
+		e, err := r.scanEndpoint(row)
+		page = append(page, e)
+		return err
+	}, `SELECT `+endpointColumns+` FROM endpoints WHERE `+where+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
+	return page, total, err
+}
+
+// conditions writes a query's filters as SQL.
+func conditions(owner string, q account.EndpointQuery) (where string, args []any) {
+	all := []string{"owner = ?"}
+	args = []any{owner}
+	add := func(condition string, values ...any) {
+		all = append(all, condition)
+		args = append(args, values...)
+	}
+	match := func(column string, m account.Match, fold func(string) string) {
+		if m.Exact.Set {
+			add(column+" = ?", fold(m.Exact.Value))
+		}
+		if m.StartsWith.Set && m.StartsWith.Value != "" {
+			prefix := fold(m.StartsWith.Value)
+			add(column+" >= ? AND "+column+" < ?", prefix, prefix+"\U0010ffff") // an index serves a range
+		}
+		if m.Contains.Set {
+			add("instr("+column+", ?) > 0", fold(m.Contains.Value))
+		}
+	}
+	match("username_key", q.Username, strings.ToLower)
+	match("alias", q.Alias, func(s string) string { return s })
+	if q.Application.Set {
+		add("application = ?", q.Application.Value)
+	}
+	if q.ApplicationIsNull.Set {
+		if q.ApplicationIsNull.Value {
+			add("application IS NULL")
+		} else {
+			add("application IS NOT NULL")
+		}
+	}
+	if q.RegisteredIn != nil {
+		add("id IN (SELECT value FROM json_each(?))", list(q.RegisteredIn))
+	}
+	if len(q.NotRegisteredIn) > 0 {
+		add("id NOT IN (SELECT value FROM json_each(?))", list(q.NotRegisteredIn))
+	}
+	return strings.Join(all, " AND "), args
+}

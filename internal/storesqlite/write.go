@@ -1,0 +1,113 @@
+package storesqlite
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
+
+	"onhook/internal/account"
+)
+
+// tx is a write transaction and what it changes.
+type tx struct {
+	reader
+	changes []account.Change
+}
+
+// exec runs a statement; changed tells whether it touched a row.
+func (t *tx) exec(ctx context.Context, query string, args ...any) (changed bool, err error) {
+	result, err := t.q.(*sql.Tx).ExecContext(ctx, query, args...)
+	if err != nil {
+		return false, unavailable(err)
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
+}
+
+// one is exec for a statement that must touch a row.
+func (t *tx) one(ctx context.Context, query string, args ...any) error {
+	changed, err := t.exec(ctx, query, args...)
+	if err == nil && !changed {
+		return account.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
+	hash := t.keys.HashToken(token)
+	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(), hash[:], t.keys.SealToken(a.AuthID, token))
+	switch {
+	case unique(err):
+		return account.ErrDuplicate
+	case foreign(err):
+		return account.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) UpdateAccount(ctx context.Context, a account.Account) error {
+	return t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ? WHERE auth_id = ?`, a.Name, a.Enabled, a.UpdatedAt.Unix(), a.AuthID)
+}
+
+func (t *tx) SetToken(ctx context.Context, authID, token string) error {
+	hash := t.keys.HashToken(token)
+	return t.one(ctx, `UPDATE accounts SET token_hash = ?, token = ? WHERE auth_id = ?`, hash[:], t.keys.SealToken(authID, token), authID)
+}
+
+func (t *tx) InsertApplication(ctx context.Context, a account.Application) error {
+	_, err := t.exec(ctx, `INSERT INTO applications (`+applicationColumns+`) VALUES (?, ?, ?, ?, ?)`, a.ID, a.Owner, a.Name, a.AnswerURL, a.AnswerMethod)
+	switch {
+	case unique(err):
+		return account.ErrDuplicate
+	case foreign(err):
+		return account.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
+	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
+		e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
+		e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), strings.ToLower(e.Username))
+	switch {
+	case unique(err) && strings.Contains(err.Error(), "username_key"):
+		return &account.Conflict{Username: e.Username}
+	case unique(err):
+		return account.ErrDuplicate
+	case foreign(err):
+		return account.ErrNotFound
+	case err != nil:
+		return err
+	}
+	t.changes = append(t.changes, account.Change{Kind: account.Created, After: e})
+	return nil
+}
+
+func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint) error {
+	err := t.one(ctx, `UPDATE endpoints SET alias = ?, application = ?, allow_voice = ?, allow_message = ?, allow_video = ?,
+		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ? WHERE id = ?`,
+		after.Alias, null(after.Application), after.Allow.Voice, after.Allow.Message, after.Allow.Video,
+		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), int64(after.ID))
+	if err != nil {
+		return err
+	}
+	t.changes = append(t.changes, account.Change{Kind: account.Updated, Before: before, After: after, SecretChanged: before.Secret != after.Secret})
+	return nil
+}
+
+func (t *tx) DeleteEndpoint(ctx context.Context, before account.Endpoint) error {
+	if err := t.one(ctx, `DELETE FROM endpoints WHERE id = ?`, int64(before.ID)); err != nil {
+		return err
+	}
+	t.changes = append(t.changes, account.Change{Kind: account.Deleted, Before: before, SecretChanged: true})
+	return nil
+}
+
+func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+func nullTime(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.Unix(), Valid: !t.IsZero()}
+}
