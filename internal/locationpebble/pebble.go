@@ -83,8 +83,19 @@ func Open(cfg Config) (*Journal, error) {
 	mark := fs.PathJoin(cfg.Dir, uncleanMark)
 	_, statErr := fs.Stat(mark)
 	unclean := statErr == nil
+	isNew, err := isEmpty(cfg.Dir, fs)
+	if err != nil {
+		return nil, fmt.Errorf("location journal: %w", err)
+	}
 	logger := &logger{log: cfg.Logger}
 	j.db, err = openDB(cfg.Dir, fs, lock, logger)
+	if err == nil && isNew {
+		// Pebble writes the first log of a new store in its oldest format, which
+		// cannot tell damage in the middle from a torn end. The next one can.
+		if err = j.db.Close(); err == nil {
+			j.db, err = openDB(cfg.Dir, fs, lock, logger)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +128,10 @@ func openDB(dir string, fs vfs.FS, lock *pebble.Lock, logger *logger) (db *pebbl
 		MemTableSize:               8 << 20,
 		MaxOpenFiles:               128,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
+		EventListener: &pebble.EventListener{
+			// By default Pebble ends the process; whoever reads gets the error, too.
+			DataCorruption: func(info pebble.DataCorruptionInfo) { logger.Errorf("%s", info) },
+		},
 	})
 	switch {
 	case err == nil:
@@ -126,6 +141,15 @@ func openDB(dir string, fs vfs.FS, lock *pebble.Lock, logger *logger) (db *pebbl
 	default:
 		return nil, fmt.Errorf("opening the location journal in %s: %w", dir, err)
 	}
+}
+
+// isEmpty reports whether no store has been made in dir yet.
+func isEmpty(dir string, fs vfs.FS) (bool, error) {
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil {
+		return false, err
+	}
+	return !desc.Exists, nil
 }
 
 func touch(fs vfs.FS, name string) error {
