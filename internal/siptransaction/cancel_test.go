@@ -85,7 +85,13 @@ func TestCancelTag(t *testing.T) {
 			t.Errorf("tag %q", tag)
 		}
 		tx := b.begin(request("INVITE", cookie+"2"), udp)
+		if tx.Cancelled() {
+			t.Error("cancelled before the CANCEL")
+		}
 		b.receive(request("CANCEL", cookie+"2"), udp)
+		if !tx.Cancelled() {
+			t.Error("not cancelled")
+		}
 		if tag := parse(t, b.last()).To.Tag(); tag == "" || tag != tx.ToTag() {
 			t.Errorf("tag %q, ToTag %q", tag, tx.ToTag())
 		}

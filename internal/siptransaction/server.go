@@ -131,6 +131,14 @@ func (tx *Server) User() any {
 	return tx.user
 }
 
+// Cancelled reports whether a CANCEL has come for this INVITE. One that came
+// before SetUser told a Handler that could not find its way yet.
+func (tx *Server) Cancelled() bool {
+	tx.shard.mu.Lock()
+	defer tx.shard.mu.Unlock()
+	return tx.cancelled
+}
+
 // Respond sends a response, msg, and retransmits it as the machine says; msg
 // may be reused afterwards. A response that comes too late is dropped; only to
 // an accepted INVITE further 2xx are sent (RFC 6026 7.1). After the final
