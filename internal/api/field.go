@@ -1,0 +1,175 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+
+	"onhook/internal/account"
+)
+
+// take removes a field from the body and returns it.
+func (f *fields) take(name string) (v value, there bool) {
+	v, there = f.values[name]
+	delete(f.values, name)
+	return v, there && f.malformed[name] == ""
+}
+
+func (f *fields) wrong(name, sentence string) { f.malformed[name] = sentence }
+
+func (v value) isForm() bool { return v.raw == nil }
+
+func (v value) isNull() bool { return !v.isForm() && v.raw[0] == 'n' }
+
+// string reads a JSON string or a form field.
+func (v value) string() (string, bool) {
+	if v.isForm() {
+		return v.text, true
+	}
+	if v.raw[0] != '"' {
+		return "", false
+	}
+	var s string
+	return s, json.Unmarshal(v.raw, &s) == nil
+}
+
+// text takes a field that must be a string.
+func (f *fields) text(name string) (o account.Optional[string]) {
+	v, ok := f.take(name)
+	if !ok {
+		return o
+	}
+	s, ok := v.string()
+	if !ok {
+		f.wrong(name, "Must be a string")
+		return o
+	}
+	return account.Some(s)
+}
+
+// textOrNull takes a field that is a string or null; a form, which has no
+// null, says it with an empty field.
+func (f *fields) textOrNull(name string) account.Optional[string] {
+	if v, there := f.values[name]; there && (v.isNull() || v.isForm() && v.text == "") {
+		f.take(name)
+		return account.Null[string]()
+	}
+	o := f.text(name)
+	if f.malformed[name] == "Must be a string" {
+		f.wrong(name, "Must be a string or null")
+	}
+	return o
+}
+
+// boolean takes a field that is true or false, or says so as a string.
+func (f *fields) boolean(name string) (o account.Optional[bool]) {
+	v, ok := f.take(name)
+	if !ok {
+		return o
+	}
+	s, isString := v.string()
+	if !isString {
+		s = string(v.raw)
+	}
+	switch s {
+	case "true":
+		return account.Some(true)
+	case "false":
+		return account.Some(false)
+	}
+	f.wrong(name, "Must be true or false")
+	return o
+}
+
+// integer takes a field that is a whole number; what range it must be in is
+// the Service's to say.
+func (f *fields) integer(name string) (o account.Optional[int]) {
+	v, ok := f.take(name)
+	if !ok {
+		return o
+	}
+	s := v.text
+	if !v.isForm() {
+		s = string(v.raw)
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		f.wrong(name, "Must be a whole number")
+		return o
+	}
+	return account.Some(n)
+}
+
+// identifier reads an id written as a string or as a number. A number's
+// digits are taken as written: 17 of them do not fit a double.
+func (v value) identifier() (string, bool) {
+	if s, ok := v.string(); ok {
+		return s, true
+	}
+	for _, c := range v.raw {
+		if c < '0' || c > '9' {
+			return "", false
+		}
+	}
+	return string(v.raw), true
+}
+
+// application takes "application" or its other name "app_id": an app_id as
+// number or string, an Application's path, or, as clients send back what they
+// read, the object that retrieve shows; null or "" is none. used is the name
+// the client wrote.
+func (f *fields) application() (o account.Optional[string], used string) {
+	used = "application"
+	_, both := f.values["app_id"]
+	if _, there := f.values["application"]; !there && both {
+		used = "app_id"
+	} else if both {
+		f.take("app_id")
+		f.wrong("app_id", "Is another name of application: send one of them")
+	}
+	v, ok := f.take(used)
+	if !ok {
+		return o, used
+	}
+	if v.isNull() {
+		return account.Null[string](), used
+	}
+	if !v.isForm() && v.raw[0] == '{' {
+		inner, err := jsonFields(v.raw)
+		if err != nil || inner.malformed["app_id"] != "" || inner.values["app_id"].isForm() {
+			f.wrong(used, "Must have an app_id when it is an object")
+			return o, used
+		}
+		v = inner.values["app_id"]
+	}
+	id, ok := v.identifier()
+	if !ok {
+		f.wrong(used, "Must be an app_id or the path of an Application")
+		return o, used
+	}
+	return account.Some(id), used
+}
+
+// array takes a field that is a JSON array and splits it.
+func (f *fields) array(name string) (elements []json.RawMessage, ok bool) {
+	v, ok := f.take(name)
+	if !ok || v.isForm() || !bytes.HasPrefix(v.raw, []byte("[")) {
+		f.wrong(name, "Must be an array of objects")
+		return nil, false
+	}
+	return elements, json.Unmarshal(v.raw, &elements) == nil
+}
+
+// identifier takes a field that is an id.
+func (f *fields) identifier(name string) (o account.Optional[string]) {
+	v, ok := f.take(name)
+	if !ok {
+		return o
+	}
+	id, ok := v.identifier()
+	if !ok {
+		f.wrong(name, "Must be a string of digits")
+		return o
+	}
+	return account.Some(id)
+}

@@ -1,0 +1,104 @@
+package api
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// serveFunc answers one method of a route.
+type serveFunc func(*handler, *request) (reply, error)
+
+// route is a path template and what it answers to. Templates under /v1 are
+// served under /api/v1 too, and every path with and without a trailing slash.
+// A ServeMux would redirect one to the other, which turns a POST into a GET.
+type route struct {
+	template string // as in openapi.yaml; {name} matches one segment
+	public   bool   // no credentials needed
+	methods  map[string]serveFunc
+	segments []string
+}
+
+// routes are tried in order: literal segments before parameters.
+var routes = compile([]route{
+	{template: "/v1/Account/{auth_id}/Endpoint/", methods: map[string]serveFunc{
+		"GET": (*handler).listEndpoints, "POST": (*handler).createEndpoint}},
+	{template: "/v1/Account/{auth_id}/Endpoint/bulk", methods: map[string]serveFunc{
+		"POST": (*handler).createEndpoints}},
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveEndpoint, "POST": (*handler).updateEndpoint, "PUT": (*handler).updateEndpoint,
+		"PATCH": (*handler).updateEndpoint, "DELETE": (*handler).deleteEndpoint}},
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Registration/", methods: map[string]serveFunc{
+		"GET": (*handler).listBindings, "DELETE": (*handler).endBindings}},
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Registration/{binding_id}/", methods: map[string]serveFunc{
+		"DELETE": (*handler).endBinding}},
+	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
+	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
+	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},
+	{template: "/openapi.yaml", public: true, methods: map[string]serveFunc{"GET": (*handler).openapi}},
+})
+
+// maxSegments bounds what a path is split into.
+const maxSegments = 10
+
+func compile(routes []route) []route {
+	for i := range routes {
+		routes[i].segments = strings.Split(strings.Trim(routes[i].template, "/"), "/")
+	}
+	return routes
+}
+
+// match finds the route of an escaped path; nil when there is none. Case
+// counts everywhere.
+func match(path string) (found *route, params map[string]string, prefix string) {
+	if rest, ok := strings.CutPrefix(path, "/api/v1/"); ok {
+		prefix, path = "/api", "/v1/"+rest
+	}
+	path, ok := strings.CutPrefix(path, "/")
+	if !ok {
+		return nil, nil, ""
+	}
+	segments := strings.SplitN(strings.TrimSuffix(path, "/"), "/", maxSegments)
+	for i, s := range segments {
+		var err error
+		if segments[i], err = url.PathUnescape(s); err != nil || s == "" {
+			return nil, nil, ""
+		}
+	}
+	for i := range routes {
+		if params, ok := routes[i].match(segments); ok {
+			return &routes[i], params, prefix
+		}
+	}
+	return nil, nil, ""
+}
+
+func (t *route) match(segments []string) (params map[string]string, ok bool) {
+	if len(segments) != len(t.segments) {
+		return nil, false
+	}
+	for i, want := range t.segments {
+		if want[0] != '{' && want != segments[i] {
+			return nil, false
+		}
+	}
+	params = make(map[string]string, 3)
+	for i, want := range t.segments {
+		if want[0] == '{' {
+			params[want[1:len(want)-1]] = segments[i]
+		}
+	}
+	return params, true
+}
+
+// allow lists the methods for an Allow header.
+func (t *route) allow() []string {
+	methods := slices.Collect(maps.Keys(t.methods))
+	if t.methods[http.MethodGet] != nil {
+		methods = append(methods, http.MethodHead)
+	}
+	slices.Sort(methods)
+	return methods
+}
