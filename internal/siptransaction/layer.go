@@ -225,5 +225,5 @@ func (l *Layer) Receive(m *sip.Message, flow sip.Flow) bool {
 		l.receiveCancel(m, flow)
 		return true
 	}
-	return l.receiveAgain(l.hash.server(m, flow, m.Method), flow)
+	return l.receiveAgain(l.hash.server(m, flow, m.Method), m, flow)
 }

@@ -2,6 +2,7 @@ package siptransaction
 
 import (
 	"bytes"
+	"net/netip"
 	"time"
 
 	"onhook/internal/sip"
@@ -70,7 +71,7 @@ func (l *Layer) Open(m *sip.Message, flow sip.Flow) (*Server, error) {
 		return nil, ErrFull
 	}
 	tx := s.newServer(m.Method)
-	tx.layer, tx.shard, tx.key, tx.flow, tx.method = l, s, k, flow, keepMethod(m.Method)
+	tx.layer, tx.shard, tx.key, tx.flow, tx.method = l, s, k, ResponseFlow(m, flow), keepMethod(m.Method)
 	tx.state = trying
 	tx.retry.owner, tx.end.owner = tx, tx
 	s.servers[k] = tx
@@ -107,7 +108,21 @@ func (s *shard) recycle(tx *Server) {
 	s.spare = append(s.spare, tx)
 }
 
-// Flow returns the flow the request came on.
+// ResponseFlow is where the responses to a request go that came on flow: back
+// the same way, but over UDP to the port of the topmost Via's sent-by unless the
+// request asks for its source port with rport (RFC 3261 18.2.2, RFC 3581 4).
+func ResponseFlow(m *sip.Message, flow sip.Flow) sip.Flow {
+	if flow.Transport == sip.UDP && !m.Via.Params.Has("rport") {
+		port := m.Via.Port
+		if port == 0 {
+			port = sip.UDP.DefaultPort()
+		}
+		flow.Remote = netip.AddrPortFrom(flow.Remote.Addr(), port)
+	}
+	return flow
+}
+
+// Flow returns where the responses go, see ResponseFlow.
 func (tx *Server) Flow() sip.Flow { return tx.flow }
 
 // Method returns the request's method.
@@ -140,9 +155,11 @@ func (tx *Server) Cancelled() bool {
 }
 
 // Respond sends a response, msg, and retransmits it as the machine says; msg
-// may be reused afterwards. A response that comes too late is dropped; only to
-// an accepted INVITE further 2xx are sent (RFC 6026 7.1). After the final
-// response to a REGISTER the Server must not be used any more.
+// may be reused afterwards. A response that comes too late is dropped, but for
+// a 2xx to an INVITE, which is always sent: from another branch of a fork while
+// accepted (RFC 6026 7.1), and past the machine after that or after a failure,
+// so that nobody is in a call unknown to the caller (RFC 3261 16.7 steps 5, 10).
+// After the final response to a REGISTER the Server must not be used any more.
 func (tx *Server) Respond(status int, msg []byte) {
 	s := tx.shard
 	if s == nil {
@@ -168,10 +185,8 @@ func (tx *Server) Respond(status int, msg []byte) {
 func (tx *Server) respondInvite(status int, msg []byte) bool {
 	l, w := tx.layer, &tx.shard.wheel
 	switch {
-	case tx.state == accepted:
-		return status/100 == 2
 	case tx.state != proceeding:
-		return false
+		return status/100 == 2
 	case status < 200:
 		w.stop(&tx.retry)
 		tx.trying = nil

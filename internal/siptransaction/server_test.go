@@ -1,6 +1,7 @@
 package siptransaction
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -31,11 +32,11 @@ func TestServerMachines(t *testing.T) {
 		{"failed INVITE on TCP", "INVITE", tcp, []step{{100, "603"}, {32090, "again"}, {32100, "idle"}}, "100 > 603, 32090 > 603"},
 		{"failed INVITE on TCP with ACK", "INVITE", tcp, []step{{100, "603"}, {200, "ack"}, {200, "idle"}}, "100 > 603"},
 		{"late responses to a failed INVITE", "INVITE", udp, []step{{100, "486"}, {110, "180"}, {120, "200"}, {130, "487"}, {140, "ack"}, {150, "200"}},
-			"100 > 486"},
+			"100 > 486, 120 > 200, 150 > 200"}, // RFC 3261 16.7: a 2xx is never kept from the caller
 		// RFC 6026 7.1 Accepted: retransmissions are absorbed, further 2xx sent,
 		// any ACK goes up, Timer L ends it.
-		{"accepted INVITE", "INVITE", udp, []step{{100, "200"}, {200, "again"}, {300, "200"}, {400, "ack"}, {500, "486"}, {600, "180"}, {32090, "again"}, {32100, "idle"}, {32110, "again"}},
-			"100 > 200, 300 > 200, 400 left, 32110 left"},
+		{"accepted INVITE", "INVITE", udp, []step{{100, "200"}, {200, "again"}, {300, "200"}, {400, "ack"}, {500, "486"}, {600, "180"}, {32090, "again"}, {32100, "idle"}, {32105, "200"}, {32106, "486"}, {32110, "again"}},
+			"100 > 200, 300 > 200, 400 left, 32105 > 200, 32110 left"},
 		{"accepted INVITE on TCP", "INVITE", tcp, []step{{100, "200"}, {32090, "again"}, {32100, "idle"}}, "100 > 200"},
 		{"ACK before any final response", "INVITE", udp, []step{{10, "ack"}, {100, "180"}}, "100 > 180"},
 
@@ -158,22 +159,46 @@ func TestInviteRFC2543(t *testing.T) {
 	})
 }
 
-// The response that a retransmission gets goes where that retransmission came
-// from: a NAT may have given it another port.
-func TestRetransmissionAnsweredToItsSource(t *testing.T) {
-	var l *Layer
-	var to []sip.Flow
-	l = New(Config{Sender: sendFunc(func(flow sip.Flow, _ []byte) error {
-		to = append(to, flow)
-		return nil
-	})})
-	m := parse(t, request("REGISTER", cookie+"1"))
-	tx, _ := l.Begin(m, udp)
-	tx.Respond(200, []byte(response(200, "REGISTER", cookie+"1")))
-	moved := udp
-	moved.Remote = netipPort("192.0.2.1:6060")
-	if !l.Receive(m, moved) || len(to) != 2 || to[0] != udp || to[1] != moved {
-		t.Errorf("sent to %v", to)
+// RFC 3261 18.2.2, RFC 3581 4: every response, repeated or not, goes to where its
+// request came from where it has rport (a NAT may have given a retransmission
+// another port), else to the port of its Via.
+func TestWhereResponsesGo(t *testing.T) {
+	source := netipPort("192.0.2.1:6060")
+	moved := netipPort("192.0.2.1:7070")
+	for _, c := range []struct {
+		name, sentBy  string
+		transport     sip.Transport
+		first, second netip.AddrPort
+	}{
+		{"rport", "192.0.2.1:5070;rport", sip.UDP, source, moved},
+		{"Via port", "192.0.2.1:5070", sip.UDP, netipPort("192.0.2.1:5070"), netipPort("192.0.2.1:5070")},
+		{"no port", "10.0.0.1", sip.UDP, netipPort("192.0.2.1:5060"), netipPort("192.0.2.1:5060")},
+		{"connection", "192.0.2.1:5070", sip.TCP, source, moved},
+	} {
+		for _, method := range []string{"REGISTER", "INVITE", "CANCEL"} {
+			var to []netip.AddrPort
+			l := New(Config{Sender: sendFunc(func(flow sip.Flow, _ []byte) error {
+				to = append(to, flow.Remote)
+				return nil
+			})})
+			flow := sip.Flow{Transport: c.transport, Remote: source}
+			m := parse(t, request(method, cookie+"1", "UDP 192.0.2.1:5060;", "UDP "+c.sentBy+";"))
+			if !l.Receive(m, flow) {
+				tx, _ := l.Begin(m, flow)
+				if tx.Flow().Remote != c.first {
+					t.Errorf("%s: Flow %v", c.name, tx.Flow())
+				}
+				status := 200
+				if method == "INVITE" {
+					status = 486
+				}
+				tx.Respond(status, []byte(response(status, method, cookie+"1")))
+			}
+			flow.Remote = moved
+			if l.Receive(m, flow) && (len(to) != 2 || to[0] != c.first || to[1] != c.second) {
+				t.Errorf("%s, %s: sent to %v", c.name, method, to)
+			}
+		}
 	}
 }
 

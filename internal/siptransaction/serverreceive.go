@@ -3,7 +3,7 @@ package siptransaction
 import "onhook/internal/sip"
 
 // receiveAgain answers a retransmitted request; false when it is a new one.
-func (l *Layer) receiveAgain(k key, flow sip.Flow) bool {
+func (l *Layer) receiveAgain(k key, m *sip.Message, flow sip.Flow) bool {
 	s := l.shard(k)
 	s.mu.Lock()
 	if tx := s.servers[k]; tx != nil {
@@ -16,7 +16,7 @@ func (l *Layer) receiveAgain(k key, flow sip.Flow) bool {
 		}
 		s.mu.Unlock()
 		if last != nil {
-			l.send(flow, last)
+			l.send(ResponseFlow(m, flow), last)
 		}
 		return true
 	}
@@ -29,7 +29,7 @@ func (l *Layer) receiveAgain(k key, flow sip.Flow) bool {
 	buf := l.scratch.Get().(*[]byte)
 	*buf = append((*buf)[:0], response...) // the place it lies in may be reused once unlocked
 	s.mu.Unlock()
-	l.send(flow, *buf)
+	l.send(ResponseFlow(m, flow), *buf)
 	l.scratch.Put(buf)
 	return true
 }
@@ -64,7 +64,7 @@ func (l *Layer) receiveACK(m *sip.Message, flow sip.Flow) bool {
 // method has no effect by the RFC, and gets 481 here.
 func (l *Layer) receiveCancel(m *sip.Message, flow sip.Flow) {
 	k := l.hash.server(m, flow, sip.CANCEL)
-	if l.receiveAgain(k, flow) {
+	if l.receiveAgain(k, m, flow) {
 		return
 	}
 	invite := l.hash.server(m, flow, sip.INVITE)
@@ -93,7 +93,7 @@ func (l *Layer) receiveCancel(m *sip.Message, flow sip.Flow) {
 	own.mu.Lock()
 	l.keep(own, k, flow, response)
 	own.mu.Unlock()
-	l.send(flow, response)
+	l.send(ResponseFlow(m, flow), response)
 	*buf = response
 	l.scratch.Put(buf)
 	if pending && l.config.Handler != nil {
