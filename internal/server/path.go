@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"net/netip"
@@ -147,9 +148,19 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), MaxContacts: caller.MaxContacts}, tx)
+		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), MaxContacts: caller.MaxContacts, Domain: caller.Domain, Generation: generation(caller)}, tx)
 	}
 }
+
+// admitted reports whether the secret that a REGISTER was authenticated with is
+// still the endpoint's (registrar.Config.Admit).
+func (p *path) admitted(key location.Key, of uint64) bool {
+	e, ok := p.directory.ByID(account.EndpointID(key))
+	return ok && generation(e) == of
+}
+
+// generation tells one secret of an endpoint from the next.
+func generation(e directory.Entry) uint64 { return binary.LittleEndian.Uint64(e.Secret.MD5[:]) }
 
 // authenticate verifies a request's digest credentials, and answers it with a
 // challenge where they do not hold.

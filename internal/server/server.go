@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"onhook/internal/floodguard"
 	"onhook/internal/location"
 	"onhook/internal/locationpebble"
+	"onhook/internal/metrics"
 	"onhook/internal/registrar"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
@@ -85,19 +85,229 @@ func New(ctx context.Context, cfg config.Config, opts Options) (s *Server, err e
 	if err != nil {
 		return nil, err
 	}
-	if s.store, err = storesqlite.Open(ctx, cfg.DatabasePath(), keys); err != nil {
+	store, err := storesqlite.Open(ctx, cfg.DatabasePath(), keys)
+	if err != nil {
 		return nil, fmt.Errorf("database %s: %w", cfg.DatabasePath(), err)
 	}
+	s.store = store
 	s.accounts = account.NewService(s.store, cfg.Domains, keys, nil)
 	dir := directory.New()
 	if err := dir.Load(ctx, s.store); err != nil {
 		return nil, fmt.Errorf("load endpoints: %w", err)
 	}
-	if s.journal, err = locationpebble.Open(cfg.LocationPath(), s.logger); err != nil {
+	journal, err := locationpebble.Open(locationpebble.Config{Dir: cfg.LocationPath(), Logger: s.logger.With("package", "locationpebble")})
+	if err != nil {
 		return nil, fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
+	s.journal = journal
 	if err := s.build(ctx, dir, master); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// build connects the parts of the request path.
+func (s *Server) build(ctx context.Context, dir *directory.Directory, master []byte) error {
+	cfg := s.cfg
+	nonceKey, err := hkdf.Key(sha256.New, master, nil, "onhook nonce v1", 32)
+	if err != nil {
+		return err
+	}
+	cookieKey, err := hkdf.Key(sha256.New, master, nil, "onhook cookie v1", 32)
+	if err != nil {
+		return err
+	}
+	p := &path{names: newNames(cfg.Domains, dir), directory: dir, tagSeed: maphash.MakeSeed()}
+	s.path = p
+	listeners, err := s.listeners()
+	if err != nil {
+		return err
+	}
+	p.transport = siptransport.New(siptransport.Config{
+		Listeners: listeners,
+		Guard: floodguard.New(floodguard.Config{
+			PacketsPerSecond: cfg.Limits.PacketsPerSecond, Burst: cfg.Limits.PacketsBurst,
+			Connections: cfg.Limits.ConnectionsPerSource, UnboundConnections: cfg.Limits.UnboundConnectionsPerSource,
+			Trusted: cfg.TrustedNetworks,
+		}),
+		Logger:         s.logger.With("package", "siptransport"),
+		MaxConnections: cfg.Limits.Connections,
+		QueueBytes:     cfg.Limits.WriteQueue,
+		Deadlines: siptransport.Deadlines{
+			Handshake: cfg.Limits.HandshakeTimeout, FirstMessage: cfg.Limits.FirstMessageTimeout, Idle: cfg.Limits.IdleTimeout,
+		},
+	}, p)
+	p.transactions = siptransaction.New(siptransaction.Config{Sender: p.transport, Handler: p, MaxTransactions: cfg.Limits.Transactions})
+	p.auth = sipauth.New(sipauth.Config{Key: nonceKey, NonceTTL: cfg.Auth.NonceTTL, MD5OnlyUserAgents: cfg.Auth.MD5OnlyUserAgents, DisableMD5: cfg.Auth.DisableMD5})
+	p.index = location.New(location.Config{
+		Journal: s.journal, Logger: s.logger.With("package", "location"),
+		WebSocketGrace: cfg.Registrar.WebSocketGrace, RestartGrace: cfg.Registrar.RestartGrace,
+		Bound: func(f sip.Flow) { p.transport.SetBound(f, true) },
+		Idle:  func(f sip.Flow) { p.transport.SetBound(f, false) },
+		Alive: p.transport.Alive,
+	})
+	if err := p.index.Load(); err != nil {
+		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
+	}
+	p.registrar = registrar.New(registrar.Config{
+		Index: p.index, MinExpires: cfg.Registrar.MinExpires, MaxExpires: cfg.Registrar.MaxExpires, DefaultExpires: cfg.Registrar.DefaultExpires,
+		Admit: p.admitted,
+	})
+	p.router = routing.Router{Names: p.names, Bindings: p.index, ExternalCalls: cfg.ExternalCalls}
+	p.proxy, err = sipproxy.New(sipproxy.Config{
+		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, Ours: p.names.Ours, Key: cookieKey,
+		Logger: s.logger.With("package", "sipproxy"),
+	})
+	if err != nil {
+		return err
+	}
+	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
+	return nil
+}
+
+// listeners reads the configured listeners and their certificates.
+func (s *Server) listeners() ([]siptransport.Listener, error) {
+	var all []siptransport.Listener
+	for _, l := range s.cfg.SIP.Listeners {
+		t, ok := sip.ParseTransport(l.Transport)
+		if !ok {
+			return nil, fmt.Errorf("listener %s: unknown transport %q", l.Address, l.Transport)
+		}
+		listener := siptransport.Listener{Transport: t, Address: l.Address, Advertise: l.Advertise}
+		if t.Secure() {
+			certFile, keyFile := s.cfg.CertFiles(l)
+			cert, err := loadCertificate(certFile, keyFile, s.logger)
+			if err != nil {
+				return nil, fmt.Errorf("listener %s %s: %w", l.Transport, l.Address, err)
+			}
+			listener.TLS = cert.config()
+		}
+		all = append(all, listener)
+	}
+	return all, nil
+}
+
+// Started is closed once the server listens everywhere.
+func (s *Server) Started() <-chan struct{} { return s.started }
+
+// Addr is the address that SIP listener i is bound to.
+func (s *Server) Addr(i int) netip.AddrPort { return s.path.transport.Addr(i) }
+
+// APIAddr is the address that the API is bound to.
+func (s *Server) APIAddr() netip.AddrPort { return s.apiAddr }
+
+// Accounts are the server's accounts, for whoever starts it.
+func (s *Server) Accounts() *account.Service { return s.accounts }
+
+// listen binds every socket. An error names the address.
+func (s *Server) listen(ctx context.Context) error {
+	if err := s.path.transport.Listen(); err != nil {
+		return err
+	}
+	for i, l := range s.cfg.SIP.Listeners {
+		s.path.names.listen(s.path.transport.Addr(i), l.Advertise)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.cfg.API.Address)
+	if err != nil {
+		return fmt.Errorf("api address %s: %w", s.cfg.API.Address, err)
+	}
+	s.apiAddr = listener.Addr().(*net.TCPAddr).AddrPort()
+	if s.cfg.API.CertFile != "" {
+		cert, err := loadCertificate(s.cfg.API.CertFile, s.cfg.API.KeyFile, s.logger)
+		if err != nil {
+			return errors.Join(fmt.Errorf("api: %w", err), listener.Close())
+		}
+		listener = tls.NewListener(listener, cert.config())
+	}
+	s.apiConn = listener
+	s.api = &http.Server{
+		Handler: api.New(api.Config{
+			Service: s.accounts, Registrations: registrations{s.path}, Ready: s.isReady,
+			Metrics: metrics.Handler(s.samples), Logger: s.logger,
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // one line per hostile handshake is too many
+	}
+	return nil
+}
+
+// isReady says why the server takes no work, nil when it does.
+func (s *Server) isReady() error {
+	if !s.ready.Load() {
+		return errors.New("the server is starting or stopping")
+	}
+	return nil
+}
+
+// Run serves until ctx ends, and then stops in order: it refuses what is new,
+// lets what is under way come to its end within the shutdown timeout, and
+// closes. With ErrStopNow as the context's cause it waits for nothing.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.listen(ctx); err != nil {
+		return errors.Join(err, s.path.transport.Close(), s.closeStores())
+	}
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	group, inner := errgroup.WithContext(inner)
+	group.Go(func() error { return s.path.index.Run(inner) })
+	group.Go(func() error { return s.path.transactions.Run(inner) })
+	group.Go(func() error { return s.path.transport.Run(inner) })
+	group.Go(func() error {
+		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("api: %w", err)
+		}
+		return nil
+	})
+	s.ready.Store(true)
+	close(s.started)
+	select {
+	case <-ctx.Done():
+	case <-inner.Done(): // a part of the server failed: its error comes from Wait
+	}
+	err := s.stop(ctx)
+	cancel()
+	return errors.Join(err, group.Wait(), s.closeStores())
+}
+
+// drainPoll is how often a stopping server looks whether it is done.
+const drainPoll = 20 * time.Millisecond
+
+// stop refuses new work and waits for the present one.
+func (s *Server) stop(ctx context.Context) error {
+	s.ready.Store(false)
+	s.path.draining.Store(true)
+	wait := s.cfg.ShutdownTimeout
+	if errors.Is(context.Cause(ctx), ErrStopNow) {
+		wait = 0
+	}
+	deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+	defer cancel()
+	var err error
+	if s.api.Shutdown(deadline) != nil { // time is over: those that are left are cut
+		err = s.api.Close()
+	}
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for wait > 0 && deadline.Err() == nil && s.path.transactions.Stats().Servers > 0 {
+		select {
+		case <-tick.C:
+		case <-deadline.Done():
+		}
+	}
+	err = errors.Join(err, s.path.transport.Close(), s.path.transactions.Close())
+	s.path.index.Close()
+	return err
+}
+
+func (s *Server) closeStores() error {
+	var errs []error
+	for _, c := range []interface{ Close() error }{s.journal, s.store} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,0 +1,76 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+)
+
+// registrations shows the API the bindings, and ends them for it
+// (api.Registrations).
+type registrations struct{ path *path }
+
+func (r registrations) Bindings(id account.EndpointID) []location.Binding {
+	return r.path.index.Lookup(location.Key(id), nil)
+}
+
+func (r registrations) RegisteredIDs() []account.EndpointID {
+	keys := r.path.index.RegisteredKeys()
+	ids := make([]account.EndpointID, len(keys))
+	for i, key := range keys {
+		ids[i] = account.EndpointID(key)
+	}
+	return ids
+}
+
+func (r registrations) End(ctx context.Context, id account.EndpointID, bindingID string) (bool, error) {
+	ended, ok, err := r.path.index.End(ctx, location.Key(id), bindingID, location.Unregistered)
+	if err != nil || !ok {
+		return false, unavailable(err)
+	}
+	r.path.closeFlows([]location.Binding{ended})
+	return true, nil
+}
+
+func (r registrations) EndAll(ctx context.Context, id account.EndpointID) error {
+	ended, err := r.path.index.EndAll(ctx, location.Key(id), location.Unregistered)
+	r.path.closeFlows(ended)
+	return unavailable(err)
+}
+
+// unavailable tells the API that a change which the journal refused may be
+// tried again.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", account.ErrUnavailable, err)
+}
+
+// closeFlows closes the connections of ended bindings, except those on which
+// another endpoint is registered.
+func (p *path) closeFlows(ended []location.Binding) {
+	for i := range ended {
+		if flow := ended[i].Flow; flow.Transport.Reliable() && !p.index.FlowInUse(flow) {
+			p.transport.CloseFlow(flow)
+		}
+	}
+}
+
+// changed takes in one committed change of an endpoint: the directory knows it
+// before the API call returns, and a secret that is worthless now ends the
+// bindings that were made with it.
+func (s *Server) changed(ctx context.Context, c account.Change) {
+	s.path.directory.Apply(c)
+	if !c.SecretChanged {
+		return
+	}
+	ended, err := s.path.index.EndAll(ctx, location.Key(c.Before.ID), location.CredentialsChanged)
+	if err != nil {
+		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)
+	}
+	s.path.closeFlows(ended)
+}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"onhook/internal/metrics"
+	"onhook/internal/sip"
+)
+
+// samples are the figures of /metrics.
+func (s *Server) samples(emit func(metrics.Sample)) {
+	p := s.path
+	counter := func(name, help string, n uint64, labels ...string) {
+		emit(metrics.Sample{Name: name, Help: help, Counter: true, Labels: labels, Value: float64(n)})
+	}
+	gauge := func(name, help string, n int, labels ...string) {
+		emit(metrics.Sample{Name: name, Help: help, Labels: labels, Value: float64(n)})
+	}
+
+	gauge("endpoints", "Endpoints there are.", p.directory.Len())
+	bindings := p.index.Stats()
+	gauge("registered_endpoints", "Endpoints with a live binding.", bindings.Keys)
+	gauge("bindings", "Live bindings.", bindings.Bindings)
+	gauge("journal_pending", "Binding changes waiting for the disk.", bindings.Pending)
+	counter("journal_failures_total", "Binding commits that failed.", bindings.JournalFailures)
+	counter("journal_refused_total", "Binding changes refused because too many were waiting.", bindings.Refused)
+
+	transport := p.transport.Stats()
+	for t := sip.UDP; t <= sip.WSS; t++ {
+		counter("sip_messages_received_total", "SIP messages received, well formed.", transport.Received[t], "transport", t.Param())
+		counter("sip_messages_sent_total", "SIP messages sent.", transport.Sent[t], "transport", t.Param())
+	}
+	gauge("connections", "Open connections.", int(transport.Open))
+	gauge("connections_bound", "Open connections that carry a binding.", int(transport.Bound))
+	for _, d := range []struct {
+		reason string
+		n      uint64
+	}{
+		{"junk", transport.Junk}, {"malformed", transport.Malformed}, {"rate_limited", transport.RateLimited},
+	} {
+		counter("sip_dropped_total", "Messages not taken, by reason.", d.n, "reason", d.reason)
+	}
+	for _, d := range []struct {
+		reason string
+		n      uint64
+	}{
+		{"refused", transport.Refused}, {"handshake", transport.HandshakeError}, {"silent", transport.Silent}, {"idle", transport.Idle},
+		{"slow_reader", transport.QueueFull}, {"vanished", transport.Vanished},
+	} {
+		counter("connections_ended_total", "Connections the server refused or closed, by reason.", d.n, "reason", d.reason)
+	}
+	counter("keepalives_total", "Keepalives answered.", transport.Pings)
+
+	tx := p.transactions.Stats()
+	counter("transactions_total", "Transactions begun.", tx.ServersBegun, "side", "server")
+	counter("transactions_total", "Transactions begun.", tx.ClientsBegun, "side", "client")
+	gauge("transactions", "Transactions under way.", tx.Servers, "side", "server")
+	gauge("transactions", "Transactions under way.", tx.Clients, "side", "client")
+	counter("retransmissions_total", "Messages sent again.", tx.Retransmitted)
+	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
+
+	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
+	counter("refused_total", "Requests refused.", p.stats.refused.Load())
+	counter("refused_stopping_total", "Requests refused because the server was stopping.", p.stats.drained.Load())
+
+	proxy := p.proxy.Stats()
+	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)
+	counter("forwarded_total", "Requests forwarded, branches counted one by one.", proxy.Forwarded)
+	counter("dialog_refused_total", "Requests within calls refused for their cookie.", proxy.Refused)
+}
