@@ -1,0 +1,188 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Endpoint returns an endpoint of the scope: the account's own or, for a main
+// account, its sub-accounts' too. Foreign ones are ErrNotFound.
+func (s *Service) Endpoint(ctx context.Context, scope Account, id EndpointID) (Endpoint, error) {
+	return visible(ctx, s.store, scope, id)
+}
+
+func visible(ctx context.Context, r Reader, scope Account, id EndpointID) (Endpoint, error) {
+	e, err := r.Endpoint(ctx, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if e.Owner == scope.AuthID || scope.Parent == "" && e.Main == scope.AuthID {
+		return e, nil
+	}
+	return Endpoint{}, ErrNotFound
+}
+
+// Endpoints returns one page of the scope's own endpoints, or of the
+// sub-account that the query selects, and the number of all that match.
+func (s *Service) Endpoints(ctx context.Context, scope Account, q EndpointQuery) ([]Endpoint, int, error) {
+	f := newFaults(q.Malformed)
+	if q.Limit < 1 || q.Limit > MaxLimit {
+		f.add("limit", fmt.Sprintf("Must be a number from 1 to %d", MaxLimit))
+	}
+	if q.Offset < 0 {
+		f.add("offset", "Must be a number of at least 0")
+	}
+	if err := f.err(); err != nil {
+		return nil, 0, err
+	}
+	if q.Application.Set {
+		id, ok := parseApplication(q.Application.Value)
+		if !ok {
+			return nil, 0, nil
+		}
+		q.Application = Some(id)
+	}
+	owner := scope.AuthID
+	if q.SubAccount.Set && q.SubAccount.Value != owner {
+		// An unknown, a foreign and an empty sub-account look the same.
+		sub, err := s.store.Account(ctx, q.SubAccount.Value)
+		if errors.Is(err, ErrNotFound) || err == nil && (scope.Parent != "" || sub.Parent != owner) {
+			return nil, 0, nil
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("list endpoints: %w", err)
+		}
+		owner = sub.AuthID
+	} else if q.SubAccount.Set && scope.Parent == "" {
+		return nil, 0, nil // a main account is not its own sub-account
+	}
+	page, total, err := s.store.Endpoints(ctx, owner, q)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list endpoints: %w", err)
+	}
+	return page, total, nil
+}
+
+// UpdateEndpoint changes an endpoint of the scope: all of the patch or nothing.
+// Two updates at the same time act as if one came after the other.
+func (s *Service) UpdateEndpoint(ctx context.Context, scope Account, id EndpointID, patch EndpointPatch) (Endpoint, error) {
+	// A patch that cannot succeed is refused without waiting for the writer.
+	before, err := visible(ctx, s.store, scope, id)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	after, err := s.patched(ctx, s.store, before, patch)
+	if err != nil || after == before {
+		return after, err
+	}
+	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		before, err := visible(ctx, tx, scope, id)
+		if err != nil {
+			return err
+		}
+		after, err = s.patched(ctx, tx, before, patch)
+		if err != nil || after == before {
+			return err
+		}
+		after.UpdatedAt = s.time()
+		return tx.UpdateEndpoint(ctx, before, after)
+	})
+	if err != nil {
+		return Endpoint{}, fmt.Errorf("update endpoint: %w", err)
+	}
+	return after, nil
+}
+
+// patched returns the endpoint as the patch wants it, or *Invalid.
+func (s *Service) patched(ctx context.Context, r Reader, e Endpoint, p EndpointPatch) (Endpoint, error) {
+	f := newFaults(p.Malformed)
+	checkLocked(f, e, p)
+	after := e
+	after.Alias = value(f, "alias", p.Alias, e.Alias)
+	if p.Alias.Set {
+		f.add("alias", checkAlias(after.Alias))
+	}
+	after.Allow.Voice = value(f, "allow_voice", p.AllowVoice, e.Allow.Voice)
+	after.Allow.Message = value(f, "allow_message", p.AllowMessage, e.Allow.Message)
+	after.Allow.Video = value(f, "allow_video", p.AllowVideo, e.Allow.Video)
+	after.MaxContacts = value(f, "max_contacts", p.MaxContacts, e.MaxContacts)
+	f.add("max_contacts", checkMaxContacts(after.MaxContacts))
+	if p.Application.Set {
+		after.Application = wantedApplication(f, p.Application)
+		// What is attached already is not asked for again.
+		if after.Application != e.Application {
+			bad, err := applicationFault(ctx, r, after)
+			if err != nil {
+				return Endpoint{}, fmt.Errorf("update endpoint: %w", err)
+			}
+			f.add("application", bad)
+		}
+	}
+	if p.Password.Set {
+		password := value(f, "password", p.Password, "")
+		f.add("password", checkPassword(password))
+		if len(f) == 0 {
+			after.Secret = newSecret(e.Username, e.Domain, password)
+		}
+	}
+	if err := f.err(); err != nil {
+		return Endpoint{}, err
+	}
+	return after, nil
+}
+
+// checkLocked refuses locked fields unless they carry their present value.
+func checkLocked(f faults, e Endpoint, p EndpointPatch) {
+	sub := ""
+	if e.Owner != e.Main {
+		sub = e.Owner
+	}
+	if p.SubAccount.Set && p.SubAccount.Value != sub {
+		f.add("sub_account", msgLocked)
+	}
+	for name, is := range map[string]struct {
+		want    Optional[string]
+		present string
+	}{
+		"username":    {p.Username, e.Username},
+		"endpoint_id": {p.EndpointID, e.ID.String()},
+		"domain":      {Optional[string]{p.Domain.Set, p.Domain.Null, strings.ToLower(p.Domain.Value)}, e.Domain},
+	} {
+		if is.want.Set && (is.want.Null || is.want.Value != is.present) {
+			f.add(name, msgLocked)
+		}
+	}
+	for name, is := range map[string]struct {
+		want    Optional[bool]
+		present bool
+	}{
+		"allow_same_domain":   {p.AllowSameDomain, e.Allow.SameDomain},
+		"allow_other_domains": {p.AllowOtherDomains, e.Allow.OtherDomains},
+		"allow_phones":        {p.AllowPhones, e.Allow.Phones},
+		"allow_apps":          {p.AllowApps, e.Allow.Apps},
+	} {
+		if is.want.Set && (is.want.Null || is.want.Value != is.present) {
+			f.add(name, msgLocked)
+		}
+	}
+}
+
+// DeleteEndpoint removes an endpoint of the scope.
+func (s *Service) DeleteEndpoint(ctx context.Context, scope Account, id EndpointID) error {
+	if _, err := visible(ctx, s.store, scope, id); err != nil {
+		return err
+	}
+	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+		e, err := visible(ctx, tx, scope, id)
+		if err != nil {
+			return err
+		}
+		return tx.DeleteEndpoint(ctx, e)
+	})
+	if err != nil {
+		return fmt.Errorf("delete endpoint: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,96 @@
+package account
+
+import "context"
+
+// ChangeKind says what happened to an endpoint.
+type ChangeKind uint8
+
+// The kinds of changes.
+const (
+	Created ChangeKind = iota + 1
+	Updated
+	Deleted
+)
+
+func (k ChangeKind) String() string {
+	switch k {
+	case Created:
+		return "created"
+	case Updated:
+		return "updated"
+	case Deleted:
+		return "deleted"
+	}
+	return "unknown"
+}
+
+// Change is one committed change of an endpoint. Before is zero for Created,
+// After for Deleted.
+type Change struct {
+	Kind          ChangeKind
+	Before, After Endpoint
+	SecretChanged bool // the old credentials are worthless: on Updated with a new secret, and on Deleted
+}
+
+// Login is what authentication needs of an account.
+type Login struct {
+	Account   Account
+	TokenHash [32]byte // Keys.HashToken of the auth token
+}
+
+// Reader looks things up. Unknown ones are ErrNotFound.
+type Reader interface {
+	Account(ctx context.Context, authID string) (Account, error)
+	Application(ctx context.Context, appID string) (Application, error)
+	// Endpoint inside Store.Update holds the endpoint until the end of the
+	// transaction: nobody else changes it meanwhile.
+	Endpoint(ctx context.Context, id EndpointID) (Endpoint, error)
+	// TakenUsernames returns those of the names, in lower case, that exist
+	// in the domain in whatever case.
+	TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error)
+}
+
+// Tx is a write transaction.
+type Tx interface {
+	Reader
+	// InsertAccount and InsertEndpoint return ErrDuplicate when the
+	// identifier exists; InsertEndpoint returns *Conflict when the username
+	// does, and ErrNotFound when the owner does not.
+	InsertAccount(ctx context.Context, a Account, token string) error
+	UpdateAccount(ctx context.Context, a Account) error
+	SetToken(ctx context.Context, authID, token string) error
+	InsertEndpoint(ctx context.Context, e Endpoint) error
+	UpdateEndpoint(ctx context.Context, before, after Endpoint) error
+	DeleteEndpoint(ctx context.Context, before Endpoint) error
+	InsertApplication(ctx context.Context, a Application) error
+}
+
+// Store keeps accounts, endpoints and applications. It seals secrets and
+// tokens with the Keys it was opened with, keeps times to the second, and
+// answers ErrUnavailable (wrapped) when it cannot serve at present.
+type Store interface {
+	Reader
+	Login(ctx context.Context, authID string) (Login, error)
+	// Token returns an account's auth token in clear, to sign callbacks with.
+	Token(ctx context.Context, authID string) (string, error)
+	// Accounts lists main accounts and sub-accounts, oldest first.
+	Accounts(ctx context.Context) ([]Account, error)
+	// Applications returns those of the ids that exist.
+	Applications(ctx context.Context, ids []string) (map[string]Application, error)
+	// Endpoints returns one page of the owner's endpoints and the number of
+	// all that match. The query's SubAccount and Malformed are the Service's.
+	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)
+	// EachEndpoint calls f with every endpoint, oldest first, until f fails.
+	EachEndpoint(ctx context.Context, f func(Endpoint) error) error
+
+	// Update runs f in one write transaction: all of it is durable when
+	// Update returns nil, none of it happened otherwise. Transactions act as
+	// if one ran after the other. f may run more than once and must have no
+	// effect but through tx; it must not call the Store itself.
+	Update(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
+	// Subscribe registers f for every committed change, each once, in commit
+	// order; for those made through this Store before Update returns. f must
+	// be quick and must not call Update. It cannot be taken back.
+	Subscribe(f func(Change))
+	Close() error
+}
