@@ -63,47 +63,47 @@ type Server struct {
 
 // New builds a Server and opens its stores; it listens nowhere yet. Without an
 // error, Run must follow: it closes what New opened.
-func New(ctx context.Context, cfg config.Config, opts Options) (s *Server, err error) {
-	s = &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{})}
+func New(ctx context.Context, cfg config.Config, opts Options) (*Server, error) {
+	s := &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.closeStores())
-			s = nil
-		}
-	}()
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.closeStores())
+	}
+	return s, nil
+}
+
+// open opens the stores and builds the parts on them.
+func (s *Server) open(ctx context.Context) error {
+	cfg := s.cfg
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+		return fmt.Errorf("data directory: %w", err)
 	}
 	master, err := cfg.MasterKey()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys, err := account.NewKeys(master)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	store, err := storesqlite.Open(ctx, cfg.DatabasePath(), keys)
 	if err != nil {
-		return nil, fmt.Errorf("database %s: %w", cfg.DatabasePath(), err)
+		return fmt.Errorf("database %s: %w", cfg.DatabasePath(), err)
 	}
 	s.store = store
 	s.accounts = account.NewService(s.store, cfg.Domains, keys, nil)
 	dir := directory.New()
 	if err := dir.Load(ctx, s.store); err != nil {
-		return nil, fmt.Errorf("load endpoints: %w", err)
+		return fmt.Errorf("load endpoints: %w", err)
 	}
 	journal, err := locationpebble.Open(locationpebble.Config{Dir: cfg.LocationPath(), Logger: s.logger.With("package", "locationpebble")})
 	if err != nil {
-		return nil, fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
+		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
 	s.journal = journal
-	if err := s.build(ctx, dir, master); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s.build(ctx, dir, master)
 }
 
 // build connects the parts of the request path.
