@@ -22,8 +22,6 @@ type packetShard struct {
 
 type packetSet struct {
 	entries [ways]packetEntry
-	hand    uint8 // where the clock stands
-	seen    uint8 // a bit for each entry used since the hand passed
 }
 
 // packetEntry is a token bucket in one number (GCRA): the time at which the
@@ -56,10 +54,9 @@ func (t *packetTable) take(s source, hash uint64, now, interval, credit int64) (
 	set := &shard.sets[hash>>16%uint64(len(shard.sets))]
 	i, found := set.find(s)
 	if !found {
-		i, evicted = set.free(now)
+		i, evicted = set.victim(now)
 		set.entries[i] = packetEntry{src: s, paid: now}
 	}
-	set.seen |= 1 << i
 	e := &set.entries[i]
 	paid := max(e.paid, now) + interval
 	if paid-now > credit {
@@ -78,19 +75,14 @@ func (set *packetSet) find(s source) (int, bool) {
 	return 0, false
 }
 
-// free returns a place: one whose source owes nothing, else the next that the
-// clock hand finds unused.
-func (set *packetSet) free(now int64) (i int, evicted bool) {
+// victim returns the place of the source that owes least: an empty one, one that
+// owes nothing, or the one whose forgetting gives away the fewest packets. So a
+// flood from many addresses cannot wipe out what a single flooder owes.
+func (set *packetSet) victim(now int64) (least int, evicted bool) {
 	for i := range set.entries {
-		if set.entries[i].paid <= now {
-			return i, false
+		if set.entries[i].paid < set.entries[least].paid {
+			least = i
 		}
 	}
-	for set.seen&(1<<set.hand) != 0 {
-		set.seen &^= 1 << set.hand
-		set.hand = (set.hand + 1) % ways
-	}
-	i = int(set.hand)
-	set.hand = (set.hand + 1) % ways
-	return i, true
+	return least, set.entries[least].paid > now
 }

@@ -38,7 +38,7 @@ type conn struct {
 	waiting []byte // messages sent while connecting
 	opened  int64
 	partial int64 // since when an unfinished message is there, else 0
-	armed   int64 // the read deadline that is set, 0 when none
+	armed   int64 // the read deadline that is set: never, or 0 when it has passed
 
 	active   atomic.Int64 // last message or keepalive, either way
 	heard    atomic.Int64 // last byte from the peer
@@ -49,6 +49,7 @@ type conn struct {
 	start    int    // of what is unread in buf
 	first    [1]byte
 	newlines uint8
+	framer   sip.Framer
 	ws       wsState
 }
 
@@ -261,11 +262,15 @@ func (c *conn) setBound(bound bool) {
 // set already may stay: the reader looks again then. c.mu is held.
 func (c *conn) arm() {
 	due := c.due()
-	if due == never || c.state != ready || c.armed != 0 && c.armed <= due {
+	if c.state != ready || c.armed != 0 && c.armed <= due {
 		return
 	}
 	c.armed = due
-	_ = c.link.SetReadDeadline(c.t.epoch.Add(time.Duration(due)))
+	at := time.Time{}
+	if due != never {
+		at = c.t.epoch.Add(time.Duration(due))
+	}
+	_ = c.link.SetReadDeadline(at)
 }
 
 const never = 1<<63 - 1

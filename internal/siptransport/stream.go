@@ -47,12 +47,15 @@ func (c *conn) readStream(s *scratch) error {
 			}
 			continue
 		}
-		c.newlines = 0
+		if c.newlines > 0 {
+			c.newlines = 0
+			c.t.stats.ignored.Add(1)
+		}
 		if !beginsMessage(data[0]) {
 			c.t.stats.junk.Add(1)
 			return ErrNotSIP
 		}
-		n, err := sip.Frame(data)
+		n, err := c.framer.Next(data)
 		if err != nil {
 			return c.unreadable(s, data, err)
 		}
@@ -76,11 +79,11 @@ func (c *conn) newline(b byte) error {
 	switch b {
 	case 0:
 		c.newlines = 0
+		c.t.stats.ignored.Add(1)
 	case '\n':
 		c.newlines++
 	}
 	if c.newlines < 2 {
-		c.t.stats.ignored.Add(uint64(c.newlines & 1))
 		return nil
 	}
 	c.newlines = 0

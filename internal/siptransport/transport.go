@@ -144,9 +144,13 @@ func New(cfg Config, h Handler) *Transport {
 // returns, every goroutine and socket of the Transport is gone.
 func (t *Transport) Run(ctx context.Context) error {
 	t.mu.Lock()
-	if t.running || t.stopped {
+	switch {
+	case t.running:
 		t.mu.Unlock()
 		return ErrStopped
+	case t.stopped: // Close came first
+		t.mu.Unlock()
+		return nil
 	}
 	t.running = true
 	t.mu.Unlock()

@@ -120,7 +120,6 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
 	w.serving.Store(remoteHash(from))
 	t.deliver(&w.msg, data, flow, &w.stats)
 	w.serving.Store(noRemote)
-	w.msg.Reset()
 }
 
 // stun answers a STUN request in place.
