@@ -251,16 +251,3 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	walk("", reflect.TypeFor[Config]())
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add(Example())
-	f.Add(small)
-	f.Add("domains: [a\n- b: {c: [}]")
-	f.Add("sip: {listeners: [{transport: *a}]}")
-	f.Fuzz(func(t *testing.T, text string) {
-		c, problems := parse([]byte(text))
-		if len(problems) == 0 && c.Validate() != nil {
-			t.Errorf("parsed without a problem, but Validate says %v", c.Validate())
-		}
-	})
-}
