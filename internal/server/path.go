@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -134,8 +133,12 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	to, err := sip.ParseURI(m.To.URI)
+	if err != nil || !to.IsSIP() {
+		p.refuse(m, flow, 400, "register.address", "Only sip and sips addresses can be registered")
+		return
+	}
 	domain, ours := p.names.Domain(to.Host, to.Port)
-	if err != nil || !to.IsSIP() || !ours {
+	if !ours {
 		p.refuse(m, flow, 403, "register.foreign_address", "That address is not of this server")
 		return
 	}
@@ -303,7 +306,7 @@ func (p *path) options(m *sip.Message, flow sip.Flow) {
 
 // begin starts the server transaction of a request that is going somewhere.
 func (p *path) begin(m *sip.Message, flow sip.Flow) *siptransaction.Server {
-	tx, err := p.transactions.Open(m, replyFlow(m, flow))
+	tx, err := p.transactions.Open(m, flow)
 	if errors.Is(err, siptransaction.ErrFull) {
 		p.unavailable(m, flow, "server.overloaded", "This server is busy")
 	}
@@ -327,7 +330,7 @@ func (p *path) refuse(m *sip.Message, flow sip.Flow, status int, reason, sentenc
 
 func (p *path) send(m *sip.Message, flow sip.Flow, msg []byte) {
 	// An answer that cannot be sent has nobody left to be told; the transport counts it.
-	_ = p.transport.Send(replyFlow(m, flow), msg)
+	_ = p.transport.Send(siptransaction.ResponseFlow(m, flow), msg)
 }
 
 // toTag is the tag of a stateless response: the same for a retransmission (RFC
@@ -339,20 +342,6 @@ func (p *path) toTag(m *sip.Message) string {
 	h.WriteString(m.Via.Branch())
 	h.WriteString(m.From.Tag())
 	return strconv.FormatUint(h.Sum64(), 36)
-}
-
-// replyFlow is where a response goes: back down the connection; over UDP to the
-// source port where the client asked for that (RFC 3581), else to the port in
-// its Via (RFC 3261 18.2.2).
-func replyFlow(m *sip.Message, flow sip.Flow) sip.Flow {
-	if flow.Transport == sip.UDP && !m.Via.Params.Has("rport") {
-		port := m.Via.Port
-		if port == 0 {
-			port = sip.UDP.DefaultPort()
-		}
-		flow.Remote = netip.AddrPortFrom(flow.Remote.Addr(), port)
-	}
-	return flow
 }
 
 // media says what an INVITE offers: audio where it has an audio stream or no

@@ -117,6 +117,10 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		f.reply(100, "", "")
 		p.Logger.Debug("call", "call_id", f.call.String(), "from", caller.Identity, "to", d.Callee.AOR(), "devices", len(d.Targets))
 	}
+	if tx.Cancelled() {
+		f.cancel("")
+		return
+	}
 	f.start()
 }
 

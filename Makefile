@@ -1,0 +1,52 @@
+# make run and make test do all their own set-up; the others are for developers.
+export CGO_ENABLED := 0
+
+GO       ?= go
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 5s
+
+.PHONY: run build test check peers bench fuzz clean
+
+run: build
+	./bin/onhook dev
+
+build:
+	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/onhook ./cmd/onhook
+
+# The whole suite, real phones and browsers included.
+test: peers fuzz
+	$(GO) test -timeout 9m ./...
+
+# What the tests talk to: baresip, SIPp, Chromium with JsSIP. Installed where
+# the system allows; with CI=true a missing one fails the run.
+peers:
+	./scripts/install-peers.sh
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+		if [ -n "$$unformatted" ]; then echo "not gofmt'd:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./internal/law/... ./internal/config/...
+	$(GO) run ./cmd/onhook config example | diff docs/config.example.yaml - # regenerate: make docs/config.example.yaml
+	$(GO) mod tidy -diff
+
+.PHONY: docs/config.example.yaml
+docs/config.example.yaml:
+	$(GO) run ./cmd/onhook config example > $@
+
+# Writes docs/performance.md; see ./bench.
+bench:
+	$(GO) run ./bench -out docs/performance.md
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' internal); do \
+		for name in $$(grep -oE '^func Fuzz[A-Za-z0-9]+' $$target | cut -d' ' -f2); do \
+			echo "fuzz $$name ($(FUZZTIME))"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$target) || exit 1; \
+		done; \
+	done
+
+clean:
+	rm -rf bin
