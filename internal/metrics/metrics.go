@@ -1,100 +1,47 @@
-// Package metrics is the door to Prometheus: it names, registers and serves the
-// server's figures. It counts nothing by itself; most parts keep plain atomic
-// counters, which are read when somebody asks.
+// Package metrics serves figures in the Prometheus text format. It keeps none:
+// whoever owns a figure is asked for it at each scrape.
 package metrics
 
 import (
 	"net/http"
-	"regexp"
-	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// prefix begins the name of every figure of ours.
-const prefix = "onhook_"
-
-// Registry holds the figures of one server.
-type Registry struct{ registry *prometheus.Registry }
-
-// New returns a Registry with the figures of the Go runtime, of the process and
-// onhook_build_info, which carries the version.
-func New(version string) *Registry {
-	r := &Registry{registry: prometheus.NewRegistry()}
-	r.registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	r.Gauge("build_info", "Always 1; the version is a label.", func() float64 { return 1 }, "version", version)
-	return r
+// Sample is one figure at the time of a scrape.
+type Sample struct {
+	Name    string // without the prefix onhook_; a counter's ends in _total
+	Help    string
+	Counter bool     // only ever rises; else a gauge
+	Labels  []string // names and values in turn
+	Value   float64
 }
 
-// Handler serves GET /metrics.
-func (r *Registry) Handler() http.Handler {
-	return promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{Registry: r.registry})
+// Handler serves what collect emits, and the figures of the Go runtime and the
+// process. Samples of one name must have the same help and label names.
+func Handler(collect func(emit func(Sample))) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector(collect), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-// Counter registers onhook_<name>, which must end in _total. f is called at
-// each reading and must not block; it may only grow. labels are name, value,
-// name, value …; the same name may be registered again with other values.
-//
-// Like all methods here it panics on a name or label that breaks the rules:
-// the names are constants of the program.
-func (r *Registry) Counter(name, help string, f func() uint64, labels ...string) {
-	if !strings.HasSuffix(name, "_total") {
-		panic("metrics: the name of counter " + name + " must end in _total")
-	}
-	r.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: fullName(name), Help: help, ConstLabels: pairs(labels),
-	}, func() float64 { return float64(f()) }))
-}
+type collector func(emit func(Sample))
 
-// Gauge registers onhook_<name>, a figure that goes up and down.
-func (r *Registry) Gauge(name, help string, f func() float64, labels ...string) {
-	r.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: fullName(name), Help: help, ConstLabels: pairs(labels),
-	}, f))
-}
+// Describe says nothing: the samples are not known before they are collected.
+func (collector) Describe(chan<- *prometheus.Desc) {}
 
-// Durations registers onhook_<name>, a histogram which must end in _seconds,
-// from 100 µs to about 13 s.
-func (r *Registry) Durations(name, help string, labels ...string) *Durations {
-	if !strings.HasSuffix(name, "_seconds") {
-		panic("metrics: the name of histogram " + name + " must end in _seconds")
-	}
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: fullName(name), Help: help, ConstLabels: pairs(labels),
-		Buckets: prometheus.ExponentialBuckets(0.0001, 2, 18),
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	c(func(s Sample) {
+		var names, values []string
+		for i := 0; i+1 < len(s.Labels); i += 2 {
+			names, values = append(names, s.Labels[i]), append(values, s.Labels[i+1])
+		}
+		kind := prometheus.GaugeValue
+		if s.Counter {
+			kind = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("onhook_"+s.Name, s.Help, names, nil), kind, s.Value, values...)
 	})
-	r.registry.MustRegister(h)
-	return &Durations{h}
-}
-
-// Durations is a histogram of durations. It is safe for concurrent use.
-type Durations struct{ histogram prometheus.Histogram }
-
-// Observe adds one duration; it allocates nothing.
-func (d *Durations) Observe(t time.Duration) { d.histogram.Observe(t.Seconds()) }
-
-var validName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
-
-func fullName(name string) string {
-	if !validName.MatchString(name) || strings.HasPrefix(name, prefix) {
-		panic("metrics: bad name " + name)
-	}
-	return prefix + name
-}
-
-func pairs(labels []string) prometheus.Labels {
-	if len(labels)%2 != 0 {
-		panic("metrics: a label without a value")
-	}
-	m := make(prometheus.Labels, len(labels)/2)
-	for i := 0; i < len(labels); i += 2 {
-		m[labels[i]] = labels[i+1]
-	}
-	return m
 }
