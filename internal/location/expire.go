@@ -153,7 +153,7 @@ func (x *Index) sweep() (next int64, err error) {
 		for {
 			n := s.due(x.now().UnixMilli(), due[:], &next)
 			for _, key := range due[:n] {
-				if err := x.reserve(); err != nil {
+				if err := x.reserveOwn(); err != nil {
 					return next, err
 				}
 				if err := x.apply(key, nil, false); err != nil {
@@ -209,7 +209,7 @@ func (x *Index) rewriteDirty() bool {
 	left := len(x.dirty) > 0
 	x.dirtyMu.Unlock()
 	for _, key := range keys {
-		if x.reserve() != nil {
+		if x.reserveOwn() != nil {
 			x.dirtyMu.Lock()
 			x.dirty[key] = struct{}{}
 			x.dirtyMu.Unlock()

@@ -93,10 +93,10 @@ func must(t *testing.T, err error) {
 }
 
 var (
-	udp  = sip.Flow{Transport: sip.UDP, Remote: netip.MustParseAddrPort("192.0.2.1:5060")}
-	tcp  = sip.Flow{Transport: sip.TCP, Conn: 11, Remote: netip.MustParseAddrPort("192.0.2.1:40000")}
-	wss  = sip.Flow{Transport: sip.WSS, Conn: 12, Remote: netip.MustParseAddrPort("192.0.2.1:40001")}
-	full = errors.New("no space left on device")
+	udp     = sip.Flow{Transport: sip.UDP, Remote: netip.MustParseAddrPort("192.0.2.1:5060")}
+	tcp     = sip.Flow{Transport: sip.TCP, Conn: 11, Remote: netip.MustParseAddrPort("192.0.2.1:40000")}
+	wss     = sip.Flow{Transport: sip.WSS, Conn: 12, Remote: netip.MustParseAddrPort("192.0.2.1:40001")}
+	errFull = errors.New("no space left on device")
 )
 
 // start runs an index until the test ends. Inside a synctest bubble the test
@@ -220,17 +220,17 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 	feed := x.Subscribe(10)
 	must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
 	must(t, update(x, 3, set("sip:c@h", tcp, time.Hour)))
-	j.Fail(full)
-	if err := update(x, 1, set("sip:b@h", udp, time.Hour)); !errors.Is(err, full) {
+	j.Fail(errFull)
+	if err := update(x, 1, set("sip:b@h", udp, time.Hour)); !errors.Is(err, errFull) {
 		t.Errorf("new binding: %v", err)
 	}
-	if err := update(x, 2, set("sip:b@h", udp, time.Hour)); !errors.Is(err, full) {
+	if err := update(x, 2, set("sip:b@h", udp, time.Hour)); !errors.Is(err, errFull) {
 		t.Errorf("new key: %v", err)
 	}
-	if err := update(x, 3, remove("sip:c@h")); !errors.Is(err, full) {
+	if err := update(x, 3, remove("sip:c@h")); !errors.Is(err, errFull) {
 		t.Errorf("removal: %v", err)
 	}
-	if _, err := x.EndAll(t.Context(), 3, location.CredentialsChanged); !errors.Is(err, full) {
+	if _, err := x.EndAll(t.Context(), 3, location.CredentialsChanged); !errors.Is(err, errFull) {
 		t.Errorf("EndAll: %v", err)
 	}
 	expect(t, x, 1, "sip:a@h")
@@ -261,12 +261,12 @@ func TestFailedCommitBehindLaterChange(t *testing.T) {
 	<-entered
 	second, err := begin(x, 1, set("sip:b@h", udp, time.Hour))
 	must(t, err)
-	j.Fail(full)
+	j.Fail(errFull)
 	release()
-	if err := <-first; !errors.Is(err, full) {
+	if err := <-first; !errors.Is(err, errFull) {
 		t.Error(err)
 	}
-	if err := <-second; !errors.Is(err, full) {
+	if err := <-second; !errors.Is(err, errFull) {
 		t.Error(err)
 	}
 	expect(t, x, 1)
@@ -279,8 +279,8 @@ func TestTakenBackBindingOfDeadConnection(t *testing.T) {
 	x := start(t, location.Config{Journal: j, Alive: func(sip.Flow) bool { return false }})
 	defer x.Close()
 	must(t, update(x, 1, set("sip:a@h", tcp, time.Hour)))
-	j.Fail(full)
-	if err := update(x, 1, remove("sip:a@h")); !errors.Is(err, full) {
+	j.Fail(errFull)
+	if err := update(x, 1, remove("sip:a@h")); !errors.Is(err, errFull) {
 		t.Error(err)
 	}
 	expect(t, x, 1)
@@ -325,6 +325,36 @@ func TestExpiryOnTime(t *testing.T) {
 	})
 }
 
+// When a storm's bindings all expire at once, there is room for devices all
+// the same.
+func TestExpiryLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := journaltest.NewMemory()
+		x := start(t, location.Config{Journal: j, MaxPending: 10})
+		for key := range location.Key(100) {
+			must(t, update(x, key, set("sip:a@h", udp, time.Minute)))
+		}
+		_, release := j.Hold()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for key := range location.Key(100) {
+			expect(t, x, key)
+		}
+		if s := x.Stats(); s.Pending != 5 {
+			t.Errorf("%d changes wait", s.Pending)
+		}
+		done, err := begin(x, 1000, set("sip:a@h", udp, time.Minute))
+		must(t, err)
+		release()
+		must(t, <-done)
+		time.Sleep(10 * time.Second)
+		if s := x.Stats(); s.Keys != 1 || s.Refused != 0 {
+			t.Errorf("%+v", s)
+		}
+		x.Close()
+	})
+}
+
 // What has ended stays ended although the disk is full, and the journal
 // follows when it can.
 func TestExpiryWhileDiskIsFull(t *testing.T) {
@@ -333,7 +363,7 @@ func TestExpiryWhileDiskIsFull(t *testing.T) {
 		x := start(t, location.Config{Journal: j})
 		feed := x.Subscribe(10)
 		must(t, update(x, 1, set("sip:a@h", udp, time.Minute)))
-		j.Fail(full)
+		j.Fail(errFull)
 		time.Sleep(time.Hour)
 		expect(t, x, 1)
 		if s := x.Stats(); s.JournalFailures > 3*3600 {
@@ -432,7 +462,7 @@ func TestConcurrency(t *testing.T) {
 					x.RegisteredKeys()
 				case 3:
 					if i%12 == 3 {
-						j.Fail(full)
+						j.Fail(errFull)
 					} else {
 						j.Fail(nil)
 					}

@@ -276,6 +276,15 @@ func (x *Index) reserve() error {
 	return nil
 }
 
+// reserveOwn takes a place for a change of the index's own, which must leave
+// half of them to devices: an hour after a storm everything expires at once.
+func (x *Index) reserveOwn() error {
+	if x.pending.Load() >= int64(max(1, x.cfg.MaxPending/2)) {
+		return ErrBusy
+	}
+	return x.reserve()
+}
+
 func (x *Index) unreserve() {
 	if x.pending.Add(-1) == 0 && x.closing.Load() {
 		x.queue.signal()

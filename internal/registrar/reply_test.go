@@ -1,0 +1,246 @@
+package registrar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"onhook/internal/location"
+	"onhook/internal/location/journaltest"
+	"onhook/internal/registrar"
+	"onhook/internal/sip"
+)
+
+const wholeRequest = "REGISTER sip:example.com SIP/2.0\r\n" +
+	"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa;rport, SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb\r\n" +
+	"Via: SIP/2.0/UDP 10.0.0.3;branch=z9hG4bKc\r\n" +
+	"From: \"Alice\" <sip:alice@example.com>;tag=f1\r\n" +
+	"To: \"Alice\" <sip:alice@example.com>\r\n" +
+	"Call-ID: c1@10.0.0.1\r\n" +
+	"CSeq: 1826 REGISTER\r\n" +
+	"Contact: <sip:alice@10.0.0.1>\r\n" +
+	"Supported: path\r\nPath: <sip:p;lr>\r\n" +
+	"User-Agent: test\r\nContent-Length: 0\r\n\r\n"
+
+var source = sip.Flow{Transport: sip.UDP, Remote: netip.MustParseAddrPort("192.0.2.1:1024")}
+
+func start(tb testing.TB, lc location.Config, rc registrar.Config) (*location.Index, *registrar.Registrar) {
+	tb.Helper()
+	rc.Index = location.New(lc)
+	ready := make(chan struct{})
+	go func() { close(ready); _ = rc.Index.Run(context.Background()) }()
+	<-ready
+	return rc.Index, registrar.New(rc)
+}
+
+// The whole 200, byte for byte but for its tag.
+func TestWholeReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{})
+		defer x.Close()
+		reply := newReplier()
+		r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1}, reply)
+		got := <-reply.got
+		tag := parse(t, got).To.Tag()
+		if len(tag) != 16 {
+			t.Errorf("tag %q", tag)
+		}
+		want := "SIP/2.0 200 OK\r\n" +
+			"Via: SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKa;received=192.0.2.1;rport=1024, SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb\r\n" +
+			"Via: SIP/2.0/UDP 10.0.0.3;branch=z9hG4bKc\r\n" +
+			"From: \"Alice\" <sip:alice@example.com>;tag=f1\r\n" +
+			"To: \"Alice\" <sip:alice@example.com>;tag=" + tag + "\r\n" +
+			"Call-ID: c1@10.0.0.1\r\n" +
+			"CSeq: 1826 REGISTER\r\n" +
+			"Contact: <sip:alice@10.0.0.1>;expires=600\r\n" +
+			"Path: <sip:p;lr>\r\n" +
+			"Supported: path, outbound\r\n" +
+			"Date: Sat, 01 Jan 2000 00:00:00 GMT\r\n" +
+			"Content-Length: 0\r\n\r\n"
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		b := x.Lookup(1, nil)[0]
+		if b.Path != "<sip:p;lr>" || b.UserAgent != "test" || b.Flow != source || b.CallID != "c1@10.0.0.1" || b.CSeq != 1826 || b.FlowBound {
+			t.Errorf("%+v", b)
+		}
+	})
+}
+
+// A full queue and a journal that fails answer 503 with Retry-After, and
+// nothing is changed.
+func TestUnavailable(t *testing.T) {
+	j := journaltest.NewMemory()
+	x, r := start(t, location.Config{Journal: j, MaxPending: 1}, registrar.Config{RetryAfter: 5 * time.Second})
+	entered, release := j.Hold()
+	first, second := newReplier(), newReplier()
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1}, first)
+	<-entered
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 2}, second)
+	check503(t, <-second.got)
+	j.Fail(errors.New("no space left on device"))
+	release()
+	check503(t, <-first.got)
+	if x.Count() != 0 {
+		t.Errorf("%d bindings", x.Count())
+	}
+	x.Close()
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1}, first)
+	check503(t, <-first.got)
+}
+
+func check503(t *testing.T, got string) {
+	t.Helper()
+	m := parse(t, got)
+	after, ok := m.Number(sip.RetryAfter)
+	if m.Status != 503 || !ok || after < 5 || after > 10 || m.CallID != "c1@10.0.0.1" || m.To.Tag() == "" || m.Has(sip.Contact) {
+		t.Errorf("got\n%s", got)
+	}
+	if n := strings.Count(got, "\r\nVia:"); n != 2 || strings.Count(got, "Content-Length") != 1 {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// Credentials that change between their check and the edit count.
+func TestAdmit(t *testing.T) {
+	current := uint64(1)
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{
+		Admit: func(key location.Key, generation uint64) bool { return key == 1 && generation == current }})
+	defer x.Close()
+	reply := newReplier()
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Generation: 1}, reply)
+	if m := parse(t, <-reply.got); m.Status != 200 {
+		t.Errorf("%d", m.Status)
+	}
+	current = 2
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Generation: 1, Domain: "example.com"}, reply)
+	if got := <-reply.got; parse(t, got).Status != 403 || !strings.Contains(got, `Warning: 399 example.com "`) {
+		t.Errorf("%s", got)
+	}
+}
+
+// What a device may make us keep is bounded.
+func TestLimits(t *testing.T) {
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{})
+	defer x.Close()
+	long := strings.Repeat("x", 3000)
+	for name, change := range map[string][2]string{
+		"contact":      {"sip:alice@10.0.0.1>", "sip:" + long + "@10.0.0.1>"},
+		"parameter":    {"sip:alice@10.0.0.1>", "sip:alice@10.0.0.1>;x=" + long},
+		"path":         {"<sip:p;lr>", "<sip:" + long + "@p;lr>"},
+		"call-id":      {"c1@10.0.0.1", long},
+		"many":         {"Contact: <sip:alice@10.0.0.1>", "Contact: <sip:a@h>" + strings.Repeat(", <sip:a@h>", 64)},
+		"unclosed uri": {"sip:alice@10.0.0.1>", "sip:alice@[::1>"},
+	} {
+		m := new(sip.Message)
+		if err := m.Parse([]byte(strings.Replace(wholeRequest, change[0], change[1], 1))); err != nil {
+			continue
+		}
+		reply := newReplier()
+		r.Register(m, source, registrar.AOR{Key: 1}, reply)
+		if m := parse(t, <-reply.got); m.Status != 400 {
+			t.Errorf("%s: %d", name, m.Status)
+		}
+	}
+	reply := newReplier()
+	agent := strings.Repeat("y", 255) + "é" + strings.Repeat("z", 1000)
+	r.Register(parse(t, strings.Replace(wholeRequest, "User-Agent: test", "User-Agent: "+agent, 1)), source, registrar.AOR{Key: 1}, reply)
+	<-reply.got
+	if b := x.Lookup(1, nil); len(b) != 1 || b[0].UserAgent != agent[:255] {
+		t.Errorf("%+v", b)
+	}
+}
+
+// refresher repeats one REGISTER with a growing CSeq, without allocating.
+type refresher struct {
+	text []byte
+	at   int // of the CSeq's last digit
+	msg  sip.Message
+	done chan int
+}
+
+func newRefresher() *refresher {
+	text := strings.Replace(wholeRequest, "CSeq: 1826", "CSeq: 1000000000", 1)
+	return &refresher{text: []byte(text), at: strings.Index(text, " REGISTER\r\nContact") - 1, done: make(chan int, 1)}
+}
+
+func (f *refresher) Respond(status int, _ []byte) { f.done <- status }
+
+func (f *refresher) register(tb testing.TB, r *registrar.Registrar, aor registrar.AOR) {
+	for i := f.at; ; i-- {
+		if f.text[i]++; f.text[i] <= '9' {
+			break
+		}
+		f.text[i] = '0'
+	}
+	if err := f.msg.Parse(f.text); err != nil {
+		tb.Fatal(err)
+	}
+	r.Register(&f.msg, source, aor, f)
+	if status := <-f.done; status != 200 {
+		tb.Fatalf("status %d", status)
+	}
+}
+
+// A refresh allocates nothing from the parsed request to the reply, the
+// journal's engine aside.
+func TestRefreshAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool forget at random")
+	}
+	x, r := start(t, location.Config{Journal: journaltest.NewDiscard()}, registrar.Config{})
+	defer x.Close()
+	feed := x.Subscribe(10) // somebody listens
+	defer feed.Close()
+	f := newRefresher()
+	aor := registrar.AOR{Key: 1, MaxContacts: 10}
+	for range 100 {
+		f.register(t, r, aor)
+	}
+	if n := testing.AllocsPerRun(2000, func() { f.register(t, r, aor) }); n != 0 {
+		t.Errorf("%v allocations per refresh", n)
+	}
+}
+
+func BenchmarkRefresh(b *testing.B) {
+	x, r := start(b, location.Config{Journal: journaltest.NewDiscard()}, registrar.Config{})
+	defer x.Close()
+	f := newRefresher()
+	b.ReportAllocs()
+	for b.Loop() {
+		f.register(b, r, registrar.AOR{Key: 1, MaxContacts: 10})
+	}
+}
+
+// Many devices of many endpoints at once; each is answered once, and the last
+// answer tells the truth.
+func TestManyAtOnce(t *testing.T) {
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{})
+	defer x.Close()
+	var devices sync.WaitGroup
+	for d := range 8 {
+		devices.Go(func() {
+			for i := range 200 {
+				expires := 600
+				if i%5 == 4 {
+					expires = 0
+				}
+				text := strings.NewReplacer("c1@", fmt.Sprint("d", d, "@"), "alice@10.0.0.1", fmt.Sprint("d", d, "@h"),
+					"CSeq: 1826", fmt.Sprint("CSeq: ", i+1), "User-Agent: test", fmt.Sprint("Expires: ", expires)).Replace(wholeRequest)
+				reply := newReplier()
+				r.Register(parse(t, text), source, registrar.AOR{Key: location.Key(i % 3), MaxContacts: 20}, reply)
+				got := <-reply.got
+				if m := parse(t, got); m.Status != 200 || strings.Contains(got, fmt.Sprint("<sip:d", d, "@h>")) != (expires > 0) {
+					t.Errorf("device %d, request %d:\n%s", d, i, got)
+				}
+			}
+		})
+	}
+	devices.Wait()
+}
