@@ -52,9 +52,9 @@ func classes() (table [256]uint16) {
 		}
 		if c != '<' && c != '>' && c != '"' {
 			table[c] |= classURI
-		}
-		if c != ';' && c != ',' && c != '"' {
-			table[c] |= classValue
+			if c != ';' && c != ',' {
+				table[c] |= classValue
+			}
 		}
 		if c >= 0x80 {
 			table[c] |= classDisplay

@@ -224,6 +224,9 @@ func (u URI) Equal(v URI) bool {
 	if !u.IsSIP() || !v.IsSIP() {
 		return equalFold(u.Scheme, v.Scheme) && u.Opaque == v.Opaque
 	}
+	if u.Opaque == v.Opaque {
+		return equalFold(u.Scheme, v.Scheme)
+	}
 	return equalFold(u.Scheme, v.Scheme) && u.HasUser == v.HasUser &&
 		equalUnescaped(u.User, v.User, false) && equalUnescaped(u.Password, v.Password, false) &&
 		equalHost(u.Host, v.Host) && u.Port == v.Port &&
