@@ -184,6 +184,9 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 		return refuseTo(req, d, 404, "endpoint.unknown", "There is no endpoint of this name")
 	}
 	d.Targets = r.Bindings.Lookup(location.Key(d.Callee.ID), nil)
+	if req.Target.Is("sips") { // RFC 3261 26.2.2: encrypted on every hop
+		d.Targets = slices.DeleteFunc(d.Targets, func(b location.Binding) bool { return !b.Flow.Transport.Secure() })
+	}
 	if len(d.Targets) == 0 {
 		return refuseTo(req, d, 480, "endpoint.unregistered", "The endpoint is not registered")
 	}

@@ -1,0 +1,133 @@
+package routing
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+	"onhook/internal/sip"
+)
+
+// fixture is the world of testdata/decisions.txt.
+type fixture struct{}
+
+var defaults = account.Permissions{Voice: true, Message: true, SameDomain: true, Phones: true, Apps: true}
+
+func (fixture) Endpoint(domain, user string) (Endpoint, bool) {
+	id, ok := map[string]account.EndpointID{"alice": 1, "bob": 2, "carol": 3, "mute": 4, "1001": 5}[strings.ToLower(user)]
+	e := Endpoint{ID: id, Username: user, Domain: domain, Allow: defaults}
+	if id == 4 {
+		e.Allow = account.Permissions{SameDomain: true}
+	}
+	return e, ok
+}
+
+func (fixture) Domain(host string, _ uint16) (string, bool) {
+	return "example.com", strings.EqualFold(host, "example.com") || host == "192.0.2.1"
+}
+
+func (fixture) AppDomain(host string) bool { return strings.EqualFold(host, "app.example.com") }
+
+func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Binding {
+	switch key {
+	case 2:
+		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}}, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}})
+	case 4, 5:
+		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}})
+	}
+	return dst
+}
+
+func TestDecisions(t *testing.T) {
+	text, err := os.ReadFile("testdata/decisions.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	router := Router{Names: fixture{}, Bindings: fixture{}, ExternalCalls: true}
+	cases := 0
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		cases++
+		question, want, ok := strings.Cut(line, "=")
+		if !ok {
+			t.Fatalf("no outcome in %q", line)
+		}
+		if got := decide(t, router, strings.Fields(question)); got != strings.TrimSpace(want) {
+			t.Errorf("%s: got %s", line, got)
+		}
+	}
+	if cases < 30 {
+		t.Errorf("only %d cases were read", cases)
+	}
+}
+
+func decide(t *testing.T, router Router, words []string) string {
+	t.Helper()
+	req := Request{}
+	if words[0] != "external" {
+		e, ok := fixture{}.Endpoint("example.com", words[0])
+		if !ok {
+			t.Fatalf("no caller %q", words[0])
+		}
+		req.Caller = Caller{Kind: Known, Endpoint: e}
+	}
+	for words = words[1:]; words[0][0] == '+' || words[0][0] == '-'; words = words[1:] {
+		allow := &req.Caller.Endpoint.Allow
+		flag, ok := map[string]*bool{"voice": &allow.Voice, "message": &allow.Message, "video": &allow.Video, "same": &allow.SameDomain,
+			"other": &allow.OtherDomains, "phones": &allow.Phones, "apps": &allow.Apps}[words[0][1:]]
+		if !ok {
+			t.Fatalf("no flag %q", words[0])
+		}
+		*flag = words[0][0] == '+'
+	}
+	u, err := sip.ParseURI(words[1])
+	if err != nil {
+		t.Fatalf("%s: %v", words[1], err)
+	}
+	req.Method, req.Target = words[0], u
+	req.Media = Media{Audio: strings.Contains(words[2], "audio"), Video: strings.Contains(words[2], "video")}
+	d := router.Decide(req)
+	if d.Allowed {
+		return fmt.Sprintf("%s %d", d.Via, len(d.Targets))
+	}
+	if d.Reason == "" {
+		d.Reason = "-"
+	}
+	return fmt.Sprintf("%d %s", d.Status, d.Reason)
+}
+
+// Callers from outside can be kept out altogether.
+func TestNoExternalCalls(t *testing.T) {
+	router := Router{Names: fixture{}, Bindings: fixture{}}
+	if got := decide(t, router, []string{"external", "INVITE", "sip:bob@example.com", "audio"}); got != "403 relay.denied" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Those known to be reachable ring before suspects, and a higher q before a
+// lower one; equals ring together (RFC 3261 16.6).
+func TestGroups(t *testing.T) {
+	targets := []location.Binding{
+		{ID: "suspect", Q: 1000, State: location.Suspect}, {ID: "half", Q: 500}, {ID: "new", Q: 1000}, {ID: "old", Q: 1000},
+	}
+	Order(targets)
+	var got []string
+	for len(targets) > 0 {
+		var group []location.Binding
+		group, targets = NextGroup(targets)
+		var ids []string
+		for _, b := range group {
+			ids = append(ids, b.ID)
+		}
+		got = append(got, strings.Join(ids, "+"))
+	}
+	if want := "new+old half suspect"; strings.Join(got, " ") != want {
+		t.Errorf("order %q, wants %q", got, want)
+	}
+}
