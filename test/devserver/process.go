@@ -29,7 +29,7 @@ func Run(args ...string) (*Process, error) {
 func Command(cmd *exec.Cmd) (*Process, error) {
 	p := &Process{cmd: cmd, tail: &Tail{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.tail, p.tail
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = childAttributes()
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
