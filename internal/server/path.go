@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"onhook/internal/account"
@@ -42,7 +43,14 @@ type path struct {
 
 	draining atomic.Bool
 	tagSeed  maphash.Seed
+	buffers  sync.Pool // of *[]byte, for refusals: the transport keeps nothing of what it sends
 	stats    pathStats
+}
+
+func newPath(n *names, d *directory.Directory) *path {
+	p := &path{names: n, directory: d, tagSeed: maphash.MakeSeed()}
+	p.buffers.New = func() any { b := make([]byte, 0, 2048); return &b }
+	return p
 }
 
 type pathStats struct {
@@ -184,10 +192,12 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 		status, challenge = 407, sip.ProxyAuthenticate
 	}
 	p.stats.challenged.Add(1)
-	var buf [2048]byte
-	msg := sip.AppendReply(buf[:0], m, flow.Remote, status, "", p.toTag(m))
+	buf := p.buffers.Get().(*[]byte)
+	msg := sip.AppendReply((*buf)[:0], m, flow.Remote, status, "", p.toTag(m))
 	msg = p.auth.AppendChallenge(msg, m, challenge, domain, flow, result.Verdict == sipauth.Stale, credentials)
-	p.send(m, flow, sip.AppendBody(msg, nil))
+	*buf = sip.AppendBody(msg, nil)
+	p.send(m, flow, *buf)
+	p.buffers.Put(buf)
 	return directory.Entry{}, false
 }
 
@@ -325,7 +335,10 @@ func (p *path) unavailable(m *sip.Message, flow sip.Flow, reason, sentence strin
 // refuse answers a request statelessly (RFC 3261 8.2.7).
 func (p *path) refuse(m *sip.Message, flow sip.Flow, status int, reason, sentence string) {
 	p.stats.refused.Add(1)
-	p.send(m, flow, sipproxy.AppendRefusal(nil, m, flow, status, p.toTag(m), p.names.first(), reason, sentence))
+	buf := p.buffers.Get().(*[]byte)
+	*buf = sipproxy.AppendRefusal((*buf)[:0], m, flow, status, p.toTag(m), p.names.first(), reason, sentence)
+	p.send(m, flow, *buf)
+	p.buffers.Put(buf)
 }
 
 func (p *path) send(m *sip.Message, flow sip.Flow, msg []byte) {

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"net"
 	"net/http"
@@ -117,7 +116,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err != nil {
 		return err
 	}
-	p := &path{names: newNames(cfg.Domains, dir), directory: dir, tagSeed: maphash.MakeSeed()}
+	p := newPath(newNames(cfg.Domains, dir), dir)
 	s.path = p
 	listeners, err := s.listeners()
 	if err != nil {

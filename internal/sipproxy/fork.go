@@ -137,8 +137,8 @@ func (f *fork) waitForDevice() bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.branches) > 0 || f.cancelled {
-		return false // some device was reached: what it said holds
+	if len(f.branches) > 0 || len(f.targets) > 0 || f.cancelled {
+		return false // some device was reached, what it said holds; or another group is to be tried
 	}
 	suspects := false
 	bindings := p.Bindings.Lookup(location.Key(f.callee), nil)
