@@ -8,13 +8,19 @@ import (
 	"onhook/internal/sip"
 )
 
-var errFlowGone = errors.New("the device's connection is gone")
+var (
+	errFlowGone = errors.New("the device's connection is gone")
+	errNotSIP   = errors.New("the contact is no SIP address")
+)
 
 // deviceFlow is the way to a registered device: down the connection it
 // registered on (RFC 5626 5.3), or to its Contact where that is an address of
 // its own on which it listens.
 func (p *Proxy) deviceFlow(b *location.Binding) (sip.Flow, error) {
 	flow := b.Flow
+	if u, err := sip.ParseURI(b.Contact); err != nil || !u.IsSIP() {
+		return sip.Flow{}, errNotSIP // a registered tel: or mailto: address is for people to see
+	}
 	if flow.Transport == sip.UDP {
 		if addr, ok := p.listensAt(b); ok {
 			flow.Remote = addr
