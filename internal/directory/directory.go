@@ -5,10 +5,11 @@ package directory
 
 import (
 	"context"
+	"fmt"
 	"hash/maphash"
-	"strings"
+	"maps"
 	"sync"
-	"unique"
+	"sync/atomic"
 
 	"onhook/internal/account"
 )
@@ -16,48 +17,37 @@ import (
 // Entry is what the request path needs of an endpoint.
 type Entry struct {
 	ID          account.EndpointID
-	Owner, Main string
+	Owner, Main string // auth_ids, as in account.Endpoint
 	Username    string // spelled as at creation
 	Domain      string
 	Application string
 	Allow       account.Permissions
 	MaxContacts int
 	Secret      account.Secret
-}
-
-// record is an Entry as it is kept: names that many endpoints share are stored
-// once.
-type record struct {
-	id          account.EndpointID
-	owner, main unique.Handle[string]
-	domain      unique.Handle[string]
-	application unique.Handle[string]
-	username    string
-	next        *record // of the same hash
-	secret      account.Secret
-	allow       account.Permissions
-	maxContacts uint8
-}
-
-func (r *record) entry() Entry {
-	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Domain: r.domain.Value(),
-		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret}
+	Enabled     bool // its owner is, and so is the owner's main account
 }
 
 const shards = 64 // a power of two
 
-// Directory finds endpoints by name and by id. It is safe for concurrent use.
+// Directory finds endpoints by name and by id. It is safe for concurrent use:
+// readers wait for nothing longer than one map assignment.
 type Directory struct {
-	seed   maphash.Seed
-	names  [shards]nameShard
-	ids    [shards]idShard
-	mu     sync.RWMutex
-	legacy map[string]int // endpoints without a SHA-256 secret, by domain
+	seed  maphash.Seed
+	names [shards]nameShard
+	ids   [shards]idShard
+
+	change sync.Mutex                      // one change at a time
+	fresh  map[account.EndpointID]struct{} // changed while Load runs; nil otherwise
+
+	// Replaced as a whole under change, so that the request path takes no lock
+	// that all of it shares.
+	md5Only  atomic.Pointer[map[string]int]      // domain → its endpoints without a SHA-256 secret
+	disabled atomic.Pointer[map[string]struct{}] // auth_ids
 }
 
 type nameShard struct {
 	mu      sync.RWMutex
-	records map[uint64]*record
+	records map[uint64]*record // by hash; those that share one are chained
 }
 
 type idShard struct {
@@ -67,7 +57,9 @@ type idShard struct {
 
 // New makes an empty Directory.
 func New() *Directory {
-	d := &Directory{seed: maphash.MakeSeed(), legacy: map[string]int{}}
+	d := &Directory{seed: maphash.MakeSeed()}
+	d.md5Only.Store(&map[string]int{})
+	d.disabled.Store(&map[string]struct{}{})
 	for i := range shards {
 		d.names[i].records = map[uint64]*record{}
 		d.ids[i].records = map[account.EndpointID]*record{}
@@ -75,52 +67,73 @@ func New() *Directory {
 	return d
 }
 
-// Source is where a Directory loads from.
+// Source is what a Directory loads from. Every account.Store is one.
 type Source interface {
+	Accounts(ctx context.Context) ([]account.Account, error)
 	EachEndpoint(ctx context.Context, f func(account.Endpoint) error) error
 }
 
-// Load takes in every endpoint there is.
+// Load takes in everything there is. Changes may be applied meanwhile: they
+// are newer than what the source says.
 func (d *Directory) Load(ctx context.Context, s Source) error {
-	return s.EachEndpoint(ctx, func(e account.Endpoint) error {
-		d.put(e)
+	accounts, err := s.Accounts(ctx)
+	if err != nil {
+		return fmt.Errorf("load accounts: %w", err)
+	}
+	disabled := map[string]struct{}{}
+	for _, a := range accounts {
+		if !a.Enabled {
+			disabled[a.AuthID] = struct{}{}
+		}
+	}
+	d.change.Lock()
+	d.disabled.Store(&disabled)
+	d.fresh = map[account.EndpointID]struct{}{}
+	d.change.Unlock()
+	err = s.EachEndpoint(ctx, func(e account.Endpoint) error {
+		d.change.Lock()
+		defer d.change.Unlock()
+		if _, newer := d.fresh[e.ID]; !newer {
+			d.put(e)
+		}
 		return nil
 	})
+	d.change.Lock()
+	d.fresh = nil
+	d.change.Unlock()
+	if err != nil {
+		return fmt.Errorf("load endpoints: %w", err)
+	}
+	return nil
 }
 
 // Apply takes in one committed change. Applying it again changes nothing.
 func (d *Directory) Apply(c account.Change) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	e := c.After
 	if c.Kind == account.Deleted {
-		d.remove(c.Before.ID)
-		return
+		e = c.Before
+		d.remove(e.ID)
+	} else {
+		d.put(e)
 	}
-	d.put(c.After)
+	if d.fresh != nil {
+		d.fresh[e.ID] = struct{}{}
+	}
 }
 
-// longest bounds a name that can exist: 64 of username, 255 of domain.
-const longest = 64 + 1 + 255
-
-// hash is that of a name in lower case; ok is false for one that cannot exist.
-func (d *Directory) hash(domain, username string) (h uint64, ok bool) {
-	var buf [longest]byte
-	if len(username)+1+len(domain) > longest {
-		return 0, false
+// SetEnabled takes in whether an account is enabled; all are until it is said.
+func (d *Directory) SetEnabled(authID string, enabled bool) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	disabled := maps.Clone(*d.disabled.Load())
+	if enabled {
+		delete(disabled, authID)
+	} else {
+		disabled[authID] = struct{}{}
 	}
-	n := lower(buf[:], username)
-	buf[n] = '@'
-	n += 1 + lower(buf[n+1:], domain)
-	return maphash.Bytes(d.seed, buf[:n]), true
-}
-
-func lower(dst []byte, s string) int {
-	for i := range len(s) {
-		c := s[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		dst[i] = c
-	}
-	return len(s)
+	d.disabled.Store(&disabled)
 }
 
 // ByName finds an endpoint by its SIP domain and username, both in any case.
@@ -132,34 +145,43 @@ func (d *Directory) ByName(domain, username string) (Entry, bool) {
 	}
 	s := &d.names[h%shards]
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for r := s.records[h]; r != nil; r = r.next {
-		if strings.EqualFold(r.username, username) && strings.EqualFold(r.domain.Value(), domain) {
-			return r.entry(), true
-		}
+	r := s.records[h]
+	for r != nil && !(fold(r.username, username) && fold(r.domain.Value(), domain)) {
+		r = r.next
 	}
-	return Entry{}, false
+	s.mu.RUnlock()
+	return d.entry(r)
 }
 
 // ByID finds an endpoint by its id. It does not allocate.
 func (d *Directory) ByID(id account.EndpointID) (Entry, bool) {
 	s := &d.ids[id%shards]
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	r, ok := s.records[id]
-	if !ok {
-		return Entry{}, false
+	r := s.records[id]
+	s.mu.RUnlock()
+	return d.entry(r)
+}
+
+// entry shows a record, whose fields but next never change.
+func (d *Directory) entry(r *record) (e Entry, ok bool) {
+	if r == nil {
+		return e, false
 	}
-	return r.entry(), true
+	e = Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Domain: r.domain.Value(),
+		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: true}
+	if disabled := *d.disabled.Load(); len(disabled) > 0 {
+		_, owner := disabled[e.Owner]
+		_, main := disabled[e.Main]
+		e.Enabled = !owner && !main
+	}
+	return e, true
 }
 
 // OffersSHA256 reports whether every endpoint of a domain has a SHA-256 secret,
-// so that the algorithm may be offered to all (the offer must not depend on the
-// user).
+// so that the algorithm may be offered to all: the offer must not depend on the
+// user. The domain is in lower case, as endpoints have it.
 func (d *Directory) OffersSHA256(domain string) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.legacy[domain] == 0
+	return (*d.md5Only.Load())[domain] == 0
 }
 
 // Len is the number of endpoints.
@@ -171,63 +193,4 @@ func (d *Directory) Len() (n int) {
 		s.mu.RUnlock()
 	}
 	return n
-}
-
-// put adds an endpoint or replaces what is known of it.
-func (d *Directory) put(e account.Endpoint) {
-	d.remove(e.ID)
-	h, ok := d.hash(e.Domain, e.Username)
-	if !ok {
-		return // longer than any rule allows: nobody could ask for it
-	}
-	r := &record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
-		application: unique.Make(e.Application), username: e.Username, secret: e.Secret, allow: e.Allow, maxContacts: uint8(e.MaxContacts)}
-	s := &d.names[h%shards]
-	s.mu.Lock()
-	r.next = s.records[h]
-	s.records[h] = r
-	s.mu.Unlock()
-	ids := &d.ids[e.ID%shards]
-	ids.mu.Lock()
-	ids.records[e.ID] = r
-	ids.mu.Unlock()
-	d.count(r, 1)
-}
-
-func (d *Directory) remove(id account.EndpointID) {
-	ids := &d.ids[id%shards]
-	ids.mu.Lock()
-	gone := ids.records[id]
-	delete(ids.records, id)
-	ids.mu.Unlock()
-	if gone == nil {
-		return
-	}
-	h, _ := d.hash(gone.domain.Value(), gone.username)
-	s := &d.names[h%shards]
-	s.mu.Lock()
-	if s.records[h] == gone && gone.next == nil {
-		delete(s.records, h)
-	} else if s.records[h] == gone {
-		s.records[h] = gone.next
-	} else {
-		for r := s.records[h]; r != nil; r = r.next {
-			if r.next == gone {
-				r.next = gone.next
-				break
-			}
-		}
-	}
-	s.mu.Unlock()
-	d.count(gone, -1)
-}
-
-// count keeps the number of endpoints without a SHA-256 secret.
-func (d *Directory) count(r *record, by int) {
-	if r.secret.HasSHA256 {
-		return
-	}
-	d.mu.Lock()
-	d.legacy[r.domain.Value()] += by
-	d.mu.Unlock()
 }

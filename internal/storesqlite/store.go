@@ -12,13 +12,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite" // registers the driver "sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"onhook/internal/account"
 )
@@ -26,51 +27,82 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// readers is how many connections read at the same time.
-const readers = 8
+// ErrNewer is what a file made by a later version of the program opens with.
+var ErrNewer = errors.New("the database was made by a newer version of onhook")
 
-// busyTimeout is how long a statement waits for another process's lock.
-const busyTimeout = 2 * time.Second
+// settings is what tests turn.
+type settings struct {
+	busy     time.Duration // how long a statement waits for another process's lock
+	maxPages int           // the file's size limit; 0: none
+}
 
-// Store is an account.Store on a SQLite file.
+// Store is an account.Store on a SQLite file. It is safe for concurrent use.
 type Store struct {
-	write *sql.DB // one connection
-	read  *sql.DB
-	keys  *account.Keys
-	turn  chan struct{} // held from the begin of a transaction until its changes are told
-
-	mu          sync.Mutex
-	subscribers []func(account.Change)
+	read   *sql.DB
+	keys   *account.Keys
+	writer *writer
 }
 
 var _ account.Store = (*Store)(nil)
 
 // Open opens the file, creating it and its tables where they are missing. It
-// returns account.ErrWrongKey when other keys sealed what is in it.
+// returns account.ErrWrongKey when other keys sealed what is in it and ErrNewer
+// when its tables are from the future.
 func Open(ctx context.Context, path string, keys *account.Keys) (*Store, error) {
-	s := &Store{keys: keys, turn: make(chan struct{}, 1)}
-	var err error
-	// synchronous=FULL: an acknowledged create survives power loss, not only a crash.
-	if s.write, err = open(path, "immediate", "synchronous(FULL)", "foreign_keys(1)"); err != nil {
-		return nil, err
-	}
-	s.write.SetMaxOpenConns(1)
-	if s.read, err = open(path, "deferred", "query_only(1)"); err != nil {
-		return nil, errors.Join(err, s.write.Close())
-	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
-	if err := s.prepare(ctx); err != nil {
-		return nil, errors.Join(unavailable(err), s.Close())
-	}
-	return s, nil
+	return open(ctx, path, keys, settings{busy: 2 * time.Second})
 }
 
-// open makes a pool whose every connection has the pragmas.
-func open(path, lock string, pragmas ...string) (*sql.DB, error) {
+func open(ctx context.Context, path string, keys *account.Keys, set settings) (*Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	common := []string{"foreign_keys(1)", "temp_store(2)"}
+	// synchronous=FULL: an acknowledged create survives power loss, not only a
+	// crash; group commit (writer) pays for it.
+	own := []string{"synchronous(FULL)", "cache_size(-32000)", "journal_size_limit(67108864)"}
+	if set.maxPages > 0 {
+		own = append(own, "max_page_count("+strconv.Itoa(set.maxPages)+")")
+	}
+	write, err := pool(path, set.busy, "immediate", append(append([]string{"journal_mode(WAL)"}, own...), common...))
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if err := prepare(ctx, write, keys); err != nil {
+		return nil, errors.Join(unavailable(err), write.Close())
+	}
+	read, err := pool(path, set.busy, "deferred", append([]string{"query_only(1)", "cache_size(-8000)"}, common...))
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	readers := max(4, runtime.GOMAXPROCS(0))
+	read.SetMaxOpenConns(readers)
+	read.SetMaxIdleConns(readers)
+	return &Store{read: read, keys: keys, writer: &writer{db: write, keys: keys}}, nil
+}
+
+// create makes a missing file readable for its owner alone; SQLite gives its
+// companions the same mode.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a read-only file may still be read; SQLite will tell
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// pool opens connections that all have the pragmas.
+func pool(path string, busy time.Duration, lock string, pragmas []string) (*sql.DB, error) {
 	v := url.Values{"_txlock": {lock}, "_pragma": append([]string{
-		"busy_timeout(" + strconv.FormatInt(busyTimeout.Milliseconds(), 10) + ")", "journal_mode(WAL)"}, pragmas...)}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: v.Encode()}).String())
+		"busy_timeout(" + strconv.FormatInt(busy.Milliseconds(), 10) + ")"}, pragmas...)}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: v.Encode()}).String())
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
@@ -78,102 +110,48 @@ func open(path, lock string, pragmas ...string) (*sql.DB, error) {
 }
 
 // prepare brings the tables up to date and checks the keys.
-func (s *Store) prepare(ctx context.Context) error {
+func prepare(ctx context.Context, db *sql.DB, keys *account.Keys) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
 	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, files, goose.WithSlog(slog.New(slog.DiscardHandler)))
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
+		goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	var check []byte
-	err = s.write.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = 'key_check'`).Scan(&check)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = s.write.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('key_check', ?)`, s.keys.Check())
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	return s.keys.VerifyCheck(check)
-}
-
-// Close closes the file.
-func (s *Store) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
-
-// Subscribe registers f for every committed change.
-func (s *Store) Subscribe(f func(account.Change)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.subscribers = append(s.subscribers, f)
-}
-
-// Update runs f in one write transaction and then tells its changes.
-func (s *Store) Update(ctx context.Context, f func(context.Context, account.Tx) error) error {
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-s.turn }()
-	changes, err := s.update(ctx, f)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	subscribers := s.subscribers[:len(s.subscribers):len(s.subscribers)]
-	s.mu.Unlock()
-	for _, c := range changes {
-		for _, f := range subscribers {
-			f(c)
+	switch current, newest, err := provider.GetVersions(ctx); {
+	case err != nil:
+		return fmt.Errorf("migrations: %w", err)
+	case current > newest:
+		return fmt.Errorf("%w: its tables are version %d, this program knows %d", ErrNewer, current, newest)
+	case current < newest:
+		if _, err := provider.Up(ctx); err != nil {
+			return fmt.Errorf("migrate: %w", err)
 		}
 	}
-	return nil
-}
-
-func (s *Store) update(ctx context.Context, f func(context.Context, account.Tx) error) ([]account.Change, error) {
-	t, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	tx := &tx{reader: reader{q: t, keys: s.keys}}
-	if err := f(ctx, tx); err != nil {
-		// The transaction is gone either way; what f found is what counts.
-		_ = t.Rollback()
-		return nil, err
-	}
-	if err := t.Commit(); err != nil {
-		return nil, unavailable(err)
-	}
-	return tx.changes, nil
-}
-
-// unavailable marks what will pass (a full disk, a lock, a read-only file) as
-// account.ErrUnavailable.
-func unavailable(err error) error {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
+	var check []byte
+	err = db.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = 'key_check'`).Scan(&check)
+	if errors.Is(err, sql.ErrNoRows) {
+		_, err = db.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ('key_check', ?)`, keys.Check())
 		return err
 	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
-		return fmt.Errorf("%w: %w", account.ErrUnavailable, err)
+	if err != nil {
+		return err
 	}
-	return err
+	return keys.VerifyCheck(check)
 }
 
-// unique reports whether a statement failed for a unique or primary key.
-func unique(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+// Update runs f in a write transaction.
+func (s *Store) Update(ctx context.Context, f func(context.Context, account.Tx) error) error {
+	return s.writer.update(ctx, f)
 }
 
-// foreign reports whether a statement named a row that does not exist.
-func foreign(err error) bool {
-	var e *sqlite.Error
-	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY
+// Subscribe registers f for every committed change.
+func (s *Store) Subscribe(f func(account.Change)) { s.writer.subscribe(f) }
+
+// Close waits for the changes under way and closes the file.
+func (s *Store) Close() error {
+	s.writer.close()
+	return errors.Join(s.read.Close(), s.writer.db.Close())
 }

@@ -3,23 +3,32 @@ package storesqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 	"time"
 
 	"onhook/internal/account"
 )
 
-// tx is a write transaction and what it changes.
+// tx is one job's part of a write transaction, and what it changes.
 type tx struct {
 	reader
+	t       *sql.Tx
 	changes []account.Change
+	broken  error // SQLite may have rolled everything back already: nothing more may run
 }
 
 // exec runs a statement; changed tells whether it touched a row.
 func (t *tx) exec(ctx context.Context, query string, args ...any) (changed bool, err error) {
-	result, err := t.q.(*sql.Tx).ExecContext(ctx, query, args...)
-	if err != nil {
-		return false, unavailable(err)
+	if t.broken != nil {
+		return false, t.broken
+	}
+	result, err := t.t.ExecContext(ctx, query, args...)
+	if err = unavailable(err); err != nil {
+		if errors.Is(err, account.ErrUnavailable) {
+			t.broken = err
+		}
+		return false, err
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err

@@ -1,0 +1,159 @@
+package directory
+
+import (
+	"hash/maphash"
+	"maps"
+	"math"
+	"unique"
+
+	"onhook/internal/account"
+)
+
+// record is an endpoint as it is kept. What many endpoints have in common is
+// stored once.
+type record struct {
+	id          account.EndpointID
+	owner, main unique.Handle[string]
+	domain      unique.Handle[string]
+	application unique.Handle[string]
+	username    string
+	next        *record // of the same hash; guarded by its shard
+	secret      account.Secret
+	allow       account.Permissions
+	maxContacts uint8
+}
+
+func newRecord(e account.Endpoint) *record {
+	return &record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
+		application: unique.Make(e.Application), username: e.Username, secret: e.Secret, allow: e.Allow,
+		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
+}
+
+// longest is the longest name that can exist: 64 of username, 255 of domain.
+const longest = 64 + 1 + 255
+
+// hash is that of a name in lower case; ok is false for one that cannot exist.
+func (d *Directory) hash(domain, username string) (h uint64, ok bool) {
+	var buf [longest]byte
+	if len(username)+1+len(domain) > longest {
+		return 0, false
+	}
+	n := lower(buf[:], username)
+	buf[n] = '@'
+	n += 1 + lower(buf[n+1:], domain)
+	return maphash.Bytes(d.seed, buf[:n]), true
+}
+
+func lower(dst []byte, s string) int {
+	for i := range len(s) {
+		dst[i] = lowerByte(s[i])
+	}
+	return len(s)
+}
+
+func lowerByte(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
+}
+
+// fold reports whether two names are equal but for the case of ASCII letters.
+func fold(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if lowerByte(a[i]) != lowerByte(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// put adds an endpoint or replaces what is known of it, so that no reader
+// misses it in between.
+func (d *Directory) put(e account.Endpoint) {
+	h, ok := d.hash(e.Domain, e.Username)
+	if !ok {
+		return // longer than any rule allows: nobody could ask for it
+	}
+	r := newRecord(e)
+	d.count(r, 1) // before it can be found: an offer that it cannot meet is worse than none
+	ids := &d.ids[r.id%shards]
+	old := ids.records[r.id] // only changes write, and there is one at a time
+	if old != nil && (!fold(old.username, r.username) || old.domain != r.domain) {
+		d.unlink(old, nil) // names do not change, but a directory follows what it is told
+		d.link(h, r)
+	} else if old != nil {
+		d.unlink(old, r)
+	} else {
+		d.link(h, r)
+	}
+	ids.mu.Lock()
+	ids.records[r.id] = r
+	ids.mu.Unlock()
+	d.count(old, -1)
+}
+
+func (d *Directory) remove(id account.EndpointID) {
+	ids := &d.ids[id%shards]
+	old := ids.records[id]
+	if old == nil {
+		return
+	}
+	d.unlink(old, nil)
+	ids.mu.Lock()
+	delete(ids.records, id)
+	ids.mu.Unlock()
+	d.count(old, -1)
+}
+
+// link enters a record under its name.
+func (d *Directory) link(h uint64, r *record) {
+	s := &d.names[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.next = s.records[h]
+	s.records[h] = r
+}
+
+// unlink takes a record's name out, or gives it to a successor at once.
+func (d *Directory) unlink(old, successor *record) {
+	h, _ := d.hash(old.domain.Value(), old.username)
+	s := &d.names[h%shards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	after := old.next
+	if successor != nil {
+		successor.next = after
+		after = successor
+	}
+	if s.records[h] != old {
+		for r := s.records[h]; r != nil; r = r.next {
+			if r.next == old {
+				r.next = after
+				return
+			}
+		}
+		return
+	}
+	if after == nil {
+		delete(s.records, h)
+		return
+	}
+	s.records[h] = after
+}
+
+// count keeps the number of endpoints without a SHA-256 secret.
+func (d *Directory) count(r *record, by int) {
+	if r == nil || r.secret.HasSHA256 {
+		return
+	}
+	counts := maps.Clone(*d.md5Only.Load())
+	domain := r.domain.Value()
+	if counts[domain] += by; counts[domain] == 0 {
+		delete(counts, domain)
+	}
+	d.md5Only.Store(&counts)
+}
