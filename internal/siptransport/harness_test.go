@@ -38,11 +38,13 @@ type event struct {
 // messages when answer is set.
 type recorder struct {
 	events    chan event
+	begun     chan struct{} // closed when the test has set everything up; nil: at once
 	answer    func(m *sip.Message, flow sip.Flow)
 	malformed func(m *sip.Message, err *sip.Error, flow sip.Flow)
 }
 
 func (r *recorder) Message(m *sip.Message, flow sip.Flow) {
+	r.begin()
 	if r.answer != nil {
 		r.answer(m, flow)
 	}
@@ -52,6 +54,7 @@ func (r *recorder) Message(m *sip.Message, flow sip.Flow) {
 }
 
 func (r *recorder) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
+	r.begin()
 	if r.malformed != nil {
 		r.malformed(m, err, flow)
 	}
@@ -59,8 +62,15 @@ func (r *recorder) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 }
 
 func (r *recorder) Closed(flow sip.Flow, err error) {
+	r.begin()
 	if r.events != nil {
 		r.events <- event{"closed", "", flow, err}
+	}
+}
+
+func (r *recorder) begin() {
+	if r.begun != nil {
+		<-r.begun
 	}
 }
 
@@ -83,7 +93,8 @@ func (r *recorder) next(t *testing.T, kind string) event {
 type server struct {
 	*Transport
 	*recorder
-	t *testing.T
+	t    *testing.T
+	once sync.Once
 }
 
 // start runs a transport; change may alter its configuration first. At the end
@@ -94,14 +105,16 @@ func start(t *testing.T, listeners []Listener, change func(*Config)) *server {
 	if change != nil {
 		change(&cfg)
 	}
-	h := &recorder{events: make(chan event, 4096)}
+	h := &recorder{events: make(chan event, 4096), begun: make(chan struct{})}
 	tr := New(cfg, h)
 	if err := tr.Listen(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- tr.Run(context.Background()) }()
+	s := &server{Transport: tr, recorder: h, t: t}
 	t.Cleanup(func() {
+		s.Addr(0)
 		if err := tr.Close(); err != nil {
 			t.Error(err)
 		}
@@ -113,7 +126,7 @@ func start(t *testing.T, listeners []Listener, change func(*Config)) *server {
 			t.Errorf("after Close %d connections are open and %d bound", s.Open, s.Bound)
 		}
 	})
-	return &server{tr, h, t}
+	return s
 }
 
 // noGoroutines waits for those that are just returning.
@@ -130,6 +143,12 @@ func noGoroutines(t *testing.T) {
 			t.Fatalf("goroutines are left:\n%s", all)
 		}
 	}
+}
+
+// Addr is where clients connect to: from then on the handler is not changed.
+func (s *server) Addr(listener int) netip.AddrPort {
+	s.once.Do(func() { close(s.begun) })
+	return s.Transport.Addr(listener)
 }
 
 func (s *server) addr(listener int) string { return s.Addr(listener).String() }
