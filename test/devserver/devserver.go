@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"onhook/test/peers"
+	"onhook/test/sippeer"
 )
 
 // Info is what dev.json tells.
@@ -227,5 +228,13 @@ func Until(limit time.Duration, f func() error) error {
 		case <-deadline.C:
 			return fmt.Errorf("not within %v: %w", limit, err)
 		}
+	}
+}
+
+// Target is where the phones of the tests connect.
+func (s *Server) Target() sippeer.Target {
+	return sippeer.Target{
+		UDP: s.SIP.UDP, TCP: s.SIP.TCP, TLS: s.SIP.TLS, WS: s.SIP.WS, WSS: s.SIP.WSS,
+		CAFile: s.CAFile, Domain: s.Domain,
 	}
 }
