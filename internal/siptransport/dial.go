@@ -79,7 +79,7 @@ func (t *Transport) connect(c *conn, l *listener) {
 func (t *Transport) reach(c *conn, l *listener) error {
 	ctx, cancel := context.WithTimeout(t.ctx, t.cfg.Deadlines.Dial)
 	defer cancel()
-	d := net.Dialer{}
+	d := net.Dialer{Control: controlTCP(2 * t.cfg.Deadlines.Write), KeepAliveConfig: keepAlive}
 	if ip := l.addr.Addr(); !ip.IsUnspecified() {
 		d.LocalAddr = &net.TCPAddr{IP: ip.AsSlice(), Zone: ip.Zone()}
 	}

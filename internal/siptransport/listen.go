@@ -47,6 +47,9 @@ func (t *Transport) Listen() (err error) {
 	return nil
 }
 
+// keepAlive finds dead peers of connections that may idle.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 45 * time.Second, Interval: 15 * time.Second, Count: 4}
+
 func (l *listener) bind() error {
 	host, _, err := net.SplitHostPort(l.Address)
 	if err != nil {
@@ -77,12 +80,7 @@ func (l *listener) bind() error {
 	} else if l.Transport != sip.TCP && l.Transport != sip.WS {
 		return fmt.Errorf("unknown transport")
 	}
-	cfg := net.ListenConfig{
-		Control: controlTCP(2 * l.t.cfg.Deadlines.Write),
-		KeepAliveConfig: net.KeepAliveConfig{
-			Enable: true, Idle: 45 * time.Second, Interval: 15 * time.Second, Count: 4,
-		},
-	}
+	cfg := net.ListenConfig{Control: controlTCP(2 * l.t.cfg.Deadlines.Write), KeepAliveConfig: keepAlive}
 	ln, err := cfg.Listen(context.Background(), "tcp"+family, l.Address)
 	if err != nil {
 		return err

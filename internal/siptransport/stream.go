@@ -102,6 +102,9 @@ func (c *conn) message(s *scratch, data []byte) bool {
 		case <-c.t.stop:
 			return true
 		case <-time.After(ratePause):
+			if c.isClosing() {
+				return true
+			}
 		}
 	}
 	isSIP := c.t.deliver(&s.msg, data, c.flow, &c.t.stats)
