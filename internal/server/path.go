@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -41,24 +43,26 @@ type path struct {
 	router       routing.Router
 	proxy        *sipproxy.Proxy
 
+	logger   *slog.Logger
 	draining atomic.Bool
 	tagSeed  maphash.Seed
 	buffers  sync.Pool // of *[]byte, for refusals: the transport keeps nothing of what it sends
 	stats    pathStats
 }
 
-func newPath(n *names, d *directory.Directory) *path {
-	p := &path{names: n, directory: d, tagSeed: maphash.MakeSeed()}
+func newPath(n *names, d *directory.Directory, logger *slog.Logger) *path {
+	p := &path{names: n, directory: d, logger: logger, tagSeed: maphash.MakeSeed()}
 	p.buffers.New = func() any { b := make([]byte, 0, 2048); return &b }
 	return p
 }
 
 type pathStats struct {
-	malformed, refused, challenged, drained atomic.Uint64
+	malformed, refused, challenged, drained, panics atomic.Uint64
 }
 
 // Message takes one message from the transport (siptransport.Handler).
 func (p *path) Message(m *sip.Message, flow sip.Flow) {
+	defer p.recovered()
 	if p.transactions.Receive(m, flow) || !m.IsRequest() {
 		return
 	}
@@ -77,6 +81,15 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 	}
 }
 
+// recovered keeps a mistake of ours from ending the server: one message is lost,
+// and the log and the metrics say so.
+func (p *path) recovered() {
+	if r := recover(); r != nil {
+		p.stats.panics.Add(1)
+		p.logger.Error("a message could not be handled", "panic", r, "stack", string(debug.Stack()))
+	}
+}
+
 // Malformed answers a request that breaks the grammar, where it can be answered.
 func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 	p.stats.malformed.Add(1)
@@ -89,7 +102,10 @@ func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 
 // Closed ends what depended on a connection.
 func (p *path) Closed(flow sip.Flow, err error) {
-	p.index.FlowClosed(flow)
+	defer p.recovered()
+	if !errors.Is(err, siptransport.ErrStopped) { // devices return to a server that only restarts
+		p.index.FlowClosed(flow)
+	}
 	p.transactions.FlowClosed(flow, err)
 }
 

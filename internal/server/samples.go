@@ -58,6 +58,7 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
 
 	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
+	counter("panics_total", "Messages lost to a mistake in the program; see the log.", p.stats.panics.Load())
 	counter("refused_total", "Requests refused.", p.stats.refused.Load())
 	counter("refused_stopping_total", "Requests refused because the server was stopping.", p.stats.drained.Load())
 

@@ -116,7 +116,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err != nil {
 		return err
 	}
-	p := newPath(newNames(cfg.Domains, dir), dir)
+	p := newPath(newNames(cfg.Domains, dir), dir, s.logger.With("package", "server"))
 	s.path = p
 	listeners, err := s.listeners()
 	if err != nil {
