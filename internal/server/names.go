@@ -73,29 +73,30 @@ func (n *names) domain(host string) (string, bool) {
 
 // Domain returns the SIP domain that a host and port stand for.
 func (n *names) Domain(host string, port uint16) (string, bool) {
+	if !n.Ours(host, port) {
+		return "", false
+	}
 	if d, ok := n.domain(host); ok {
 		return d, true
 	}
-	if n.Ours(host, port) {
-		return n.domains[0], true
-	}
-	return "", false
+	return n.domains[0], true
 }
 
 // Ours reports whether a host and port are this server: one of its domains, or
-// an address with a listener on that port. Port 0 means any.
+// an address with a listener on that port. Port 0 means any. A domain that is an
+// address is ours on our ports only: others may serve the rest.
 func (n *names) Ours(host string, port uint16) bool {
-	if n.isDomain(host) {
+	addr, isAddr := sip.ParseHostAddr(host)
+	if !isAddr && n.isDomain(host) {
 		return true
 	}
 	if port != 0 && !n.ports[port] {
 		return false
 	}
-	addr, ok := sip.ParseHostAddr(host)
-	if !ok {
+	if !isAddr {
 		return n.hosts[strings.ToLower(host)]
 	}
-	return n.addrs[addr.Unmap()]
+	return n.addrs[addr.Unmap()] || n.isDomain(host)
 }
 
 // AppDomain reports whether host is the domain of applications.
