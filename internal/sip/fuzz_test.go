@@ -188,7 +188,9 @@ func FuzzNameAddr(f *testing.F) {
 		if err != nil || again.URI != a.URI || Unquote(again.Display) != Unquote(a.Display) || again.Tag() != a.Tag() {
 			t.Fatalf("%q became %q: %+v, %v", s, b, again, err)
 		}
-		a.Expires()
+		if n, ok := a.Expires(); !ok && n != 0 {
+			t.Fatalf("%q: expires %d", s, n)
+		}
 		if one, rest, more, ok := nextValue(string(b) + ", <sip:next>"); !ok || !more || one != string(b) || rest != "<sip:next>" {
 			t.Fatalf("%q in a list: %q, %q", b, one, rest)
 		}
