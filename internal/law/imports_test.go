@@ -45,7 +45,7 @@ var ours = map[string][]string{
 		"internal/location", "internal/account"},
 	// adapters
 	"internal/storesqlite":          {"internal/account"},
-	"internal/account/storetest":    {"internal/account"},
+	"internal/storetest":            {"internal/account"},
 	"internal/locationpebble":       {"internal/location", "internal/sip"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	// HTTP and SIP meet in the nouns
