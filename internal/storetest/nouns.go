@@ -1,0 +1,183 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"onhook/internal/account"
+)
+
+func accounts(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	sub := s.account(t, "SA_BBBBBBBB", main.AuthID)
+	for _, want := range []account.Account{main, sub} {
+		if got, err := s.Account(t.Context(), want.AuthID); err != nil || got != want {
+			t.Errorf("account is %+v, %v, want %+v", got, err, want)
+		}
+	}
+	sub.Name, sub.Enabled, sub.UpdatedAt = "renamed", false, birth.Add(time.Hour)
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, sub) })
+	all, err := s.Accounts(t.Context())
+	if err != nil || !slices.Equal(all, []account.Account{main, sub}) {
+		t.Errorf("accounts are %+v, %v", all, err)
+	}
+	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error {
+		return tx.InsertAccount(ctx, account.Account{AuthID: main.AuthID, Name: "again", CreatedAt: birth, UpdatedAt: birth}, "x")
+	})
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
+		return tx.InsertAccount(ctx, account.Account{AuthID: "SA_CCCCCCCC", Parent: "MA_NOBODY00", Name: "orphan", CreatedAt: birth, UpdatedAt: birth}, "x")
+	})
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
+		return tx.UpdateAccount(ctx, account.Account{AuthID: "MA_NOBODY00"})
+	})
+}
+
+func tokens(t *testing.T, s *suite) {
+	a := s.account(t, "MA_AAAAAAAA", "")
+	is := func(token string) {
+		t.Helper()
+		login, err := s.Login(t.Context(), a.AuthID)
+		if err != nil || login.Account != a || login.TokenHash != s.keys.HashToken(token) {
+			t.Errorf("login is %+v, %v", login, err)
+		}
+		if got, err := s.Token(t.Context(), a.AuthID); err != nil || got != token {
+			t.Errorf("token is %q, %v, want %q", got, err, token)
+		}
+	}
+	is("token of MA_AAAAAAAA")
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.SetToken(ctx, a.AuthID, "another") })
+	is("another")
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { return tx.SetToken(ctx, "MA_NOBODY00", "x") })
+	if _, err := s.Login(t.Context(), "MA_NOBODY00"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("login of nobody: %v", err)
+	}
+	if _, err := s.Token(t.Context(), "MA_NOBODY00"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("token of nobody: %v", err)
+	}
+}
+
+func applications(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	a := s.application(t, "12345678901234500", main.AuthID)
+	b := s.application(t, "12345678901234600", main.AuthID)
+	if got, err := s.Application(t.Context(), a.ID); err != nil || got != a {
+		t.Errorf("application is %+v, %v", got, err)
+	}
+	got, err := s.Applications(t.Context(), []string{b.ID, "11111111111111100", a.ID, a.ID})
+	if want := map[string]account.Application{a.ID: a, b.ID: b}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("applications are %+v, %v", got, err)
+	}
+	if got, err := s.Applications(t.Context(), nil); err != nil || len(got) != 0 {
+		t.Errorf("no applications are %+v, %v", got, err)
+	}
+	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error { return tx.InsertApplication(ctx, a) })
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
+		return tx.InsertApplication(ctx, account.Application{ID: "22222222222222200", Owner: "MA_NOBODY00"})
+	})
+}
+
+func endpointRoundTrip(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	sub := s.account(t, "SA_BBBBBBBB", main.AuthID)
+	app := s.application(t, "12345678901234500", main.AuthID)
+	full := endpoint(sub, 1, "Full_Of_It")
+	full.Alias, full.Application, full.MaxContacts, full.ExpiresAt = "Jane's Mobile", app.ID, 20, birth.AddDate(0, 1, 0)
+	full.Allow = account.Permissions{Voice: true, Message: true, Video: true, SameDomain: true, OtherDomains: true, Phones: true, Apps: true}
+	for i := range full.Secret.SHA256 {
+		full.Secret.SHA256[i] = byte(i)
+	}
+	bare := endpoint(main, 2, "bare")
+	bare.Allow, bare.MaxContacts = account.Permissions{}, 1
+	bare.Secret = account.Secret{MD5: full.Secret.MD5}
+	s.insert(t, full, bare)
+	s.has(t, full)
+	s.has(t, bare)
+	// Each permission is kept for itself.
+	for i, p := range []account.Permissions{{Voice: true}, {Message: true}, {Video: true}, {SameDomain: true}, {OtherDomains: true}, {Phones: true}, {Apps: true}} {
+		e := endpoint(main, 10+i, "p"+string(rune('a'+i)))
+		e.Allow = p
+		s.insert(t, e)
+		s.has(t, e)
+	}
+}
+
+func endpointChanges(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	app := s.application(t, "12345678901234500", main.AuthID)
+	before, other := endpoint(main, 1, "alice"), endpoint(main, 2, "bob")
+	s.insert(t, before, other)
+	after := before
+	after.Alias, after.Application, after.MaxContacts, after.ExpiresAt = "new", app.ID, 3, birth.AddDate(1, 0, 0)
+	after.Allow.Voice, after.Allow.Message, after.Allow.Video = false, true, true
+	after.Secret, after.UpdatedAt = account.Secret{MD5: [16]byte{9}}, birth.Add(time.Hour)
+	s.do(t, func(ctx context.Context, tx account.Tx) error {
+		if err := tx.UpdateEndpoint(ctx, before, after); err != nil {
+			return err
+		}
+		if got, err := tx.Endpoint(ctx, before.ID); err != nil || got != after {
+			t.Errorf("the transaction sees %+v, %v", got, err)
+		}
+		return nil
+	})
+	s.has(t, after)
+	s.has(t, other)
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateEndpoint(ctx, after, before) })
+	s.has(t, before) // application and expiry are taken off again
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.DeleteEndpoint(ctx, before) })
+	s.lacks(t, before.ID)
+	s.has(t, other)
+	again := endpoint(main, 3, "Alice")
+	s.insert(t, again) // the name is free
+	s.has(t, again)
+}
+
+func uniqueness(t *testing.T, s *suite) {
+	a, b := s.account(t, "MA_AAAAAAAA", ""), s.account(t, "MA_BBBBBBBB", "")
+	alice := endpoint(a, 1, "Alice")
+	s.insert(t, alice)
+	elsewhere := endpoint(b, 2, "alice")
+	elsewhere.Domain = "other.test"
+	s.insert(t, elsewhere) // another domain is another name
+	err := s.Update(t.Context(), insertion(endpoint(b, 3, "aLICE")))
+	var conflict *account.Conflict
+	if !errors.As(err, &conflict) || conflict.Username != "aLICE" {
+		t.Errorf("a name taken by another account, in another case: %v", err)
+	}
+	s.fails(t, account.ErrDuplicate, insertion(endpoint(b, 1, "carol")))
+	s.has(t, alice)
+	s.lacks(t, 100_000_000_000_003)
+}
+
+func unknown(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	ghost := endpoint(main, 1, "ghost")
+	s.lacks(t, ghost.ID)
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { return tx.UpdateEndpoint(ctx, ghost, ghost) })
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { return tx.DeleteEndpoint(ctx, ghost) })
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { _, err := tx.Endpoint(ctx, ghost.ID); return err })
+	s.fails(t, account.ErrNotFound, insertion(endpoint(account.Account{AuthID: "MA_NOBODY00"}, 2, "orphan")))
+	if _, err := s.Account(t.Context(), "MA_NOBODY00"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("account: %v", err)
+	}
+	if _, err := s.Application(t.Context(), "1"); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("application: %v", err)
+	}
+}
+
+func takenUsernames(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	s.insert(t, endpoint(main, 1, "Alice"), endpoint(main, 2, "bob"))
+	got, err := s.TakenUsernames(t.Context(), "sip.test", []string{"alice", "bob", "carol", "it's \"odd\""})
+	if want := map[string]bool{"alice": true, "bob": true}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("taken are %v, %v", got, err)
+	}
+	for domain, names := range map[string][]string{"other.test": {"alice"}, "sip.test": nil} {
+		if got, err := s.TakenUsernames(t.Context(), domain, names); err != nil || len(got) != 0 {
+			t.Errorf("of %v in %s are taken %v, %v", names, domain, got, err)
+		}
+	}
+}
