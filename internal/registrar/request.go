@@ -177,11 +177,7 @@ func (g *registration) readContact(value string, expires uint32) (c contact, ok 
 		rest = more
 		switch {
 		case strings.EqualFold(name, "expires"):
-			n, err := strconv.ParseUint(v, 10, 32)
-			if err != nil {
-				return c, false
-			}
-			c.expires = uint32(n)
+			c.expires, _ = a.Expires() // RFC 3261 20.10 says what a malformed one counts as
 			continue
 		case strings.EqualFold(name, "q"):
 			c.q = qvalue(v)
