@@ -124,25 +124,29 @@ func (d *Directory) unlink(old, successor *record) {
 	s := &d.names[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.replace(h, old, successor)
+}
+
+// replace puts a successor, or nothing, into a record's place.
+func (s *nameShard) replace(h uint64, old, successor *record) {
 	after := old.next
 	if successor != nil {
 		successor.next = after
 		after = successor
 	}
-	if s.records[h] != old {
-		for r := s.records[h]; r != nil; r = r.next {
+	switch first := s.records[h]; {
+	case first == old && after == nil:
+		delete(s.records, h)
+	case first == old:
+		s.records[h] = after
+	default:
+		for r := first; r != nil; r = r.next {
 			if r.next == old {
 				r.next = after
 				return
 			}
 		}
-		return
 	}
-	if after == nil {
-		delete(s.records, h)
-		return
-	}
-	s.records[h] = after
 }
 
 // count keeps the number of endpoints without a SHA-256 secret.
