@@ -1,0 +1,77 @@
+// Command onhook is SIP accounts as an API: a registrar, a call router and a
+// REST API in one program. This package reads the command line and wires;
+// what the program does is in internal/.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"onhook/internal/config"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // the command could not do its work
+	exitUsage  = 2 // the command line or the configuration is wrong
+)
+
+func main() {
+	m := Main{Stdout: os.Stdout, Stderr: os.Stderr}
+	os.Exit(m.Run(os.Args[1:]))
+}
+
+// Main is the program with its surroundings, so that tests can start it.
+type Main struct {
+	Stdout, Stderr io.Writer
+	Signals        <-chan os.Signal // nil: those of the process
+}
+
+// commands is the command line.
+type commands struct {
+	Dev     devCommand     `cmd:"" help:"Run everything on loopback, with a demo account and endpoints."`
+	Serve   serveCommand   `cmd:"" help:"Run the server from a configuration file."`
+	Account accountCommand `cmd:"" help:"Create and list accounts, replace their tokens."`
+	Config  configCommand  `cmd:"" help:"Check a configuration file, or print a complete one."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// Run executes one command line and returns the exit code.
+func (m *Main) Run(args []string) int {
+	helped := false // --help has printed; kong goes on parsing when Exit returns
+	parser, err := kong.New(&commands{},
+		kong.Name("onhook"),
+		kong.Description("SIP accounts as an API."),
+		kong.Writers(m.Stdout, m.Stderr),
+		kong.Exit(func(int) { helped = true }),
+	)
+	if err != nil {
+		fmt.Fprintln(m.Stderr, "onhook:", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if helped {
+		return exitOK
+	}
+	if err != nil {
+		fmt.Fprintf(m.Stderr, "onhook: %v\nonhook --help lists the commands.\n", err)
+		return exitUsage
+	}
+	if err := ctx.Run(m); err != nil {
+		fmt.Fprintln(m.Stderr, "onhook:", err)
+		var invalid *config.Invalid
+		if errors.As(err, &invalid) {
+			return exitUsage
+		}
+		return exitFailed
+	}
+	return exitOK
+}

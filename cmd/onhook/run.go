@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"onhook/internal/config"
+	"onhook/internal/logging"
+	"onhook/internal/server"
+)
+
+// errForced is the error of a server that was stopped a second time.
+var errForced = errors.New("stopped at once by a second signal")
+
+// runServer runs a server until a signal ends it: SIGTERM lets it finish what
+// is under way, SIGINT stops it now, a second signal does not even wait for
+// that. ready is called once the server listens everywhere.
+func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.Server) error) error {
+	logger, err := logging.New(m.Stderr, cfg.Log.Level, cfg.Log.Format)
+	if err != nil {
+		return err
+	}
+	signals := m.Signals
+	if signals == nil {
+		c := make(chan os.Signal, 2)
+		signal.Notify(c, syscall.SIGTERM, syscall.SIGINT)
+		defer signal.Stop(c)
+		signals = c
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	s, err := server.New(ctx, cfg, server.Options{Logger: logger})
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+
+	started, stopping := s.Started(), false
+	for {
+		select {
+		case <-started:
+			started = nil
+			if err := ready(ctx, s); err != nil {
+				cancel(server.ErrStopNow)
+				return errors.Join(err, <-done)
+			}
+		case err := <-done:
+			if err == nil {
+				logger.Info("stopped")
+			}
+			return err
+		case sig := <-signals:
+			if stopping {
+				return errForced
+			}
+			stopping = true
+			stop(cancel, sig, logger, cfg)
+		}
+	}
+}
+
+func stop(cancel context.CancelCauseFunc, sig os.Signal, logger *slog.Logger, cfg config.Config) {
+	if sig == syscall.SIGTERM {
+		logger.Info("stopping; another signal stops at once", "signal", sig.String(), "at_most", cfg.ShutdownTimeout)
+		cancel(nil)
+		return
+	}
+	logger.Info("stopping now", "signal", sig.String())
+	cancel(server.ErrStopNow)
+}
+
+// taken adds what to do about a port that somebody else holds.
+func taken(err error, advice string) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w\n%s", err, advice)
+	}
+	return err
+}
