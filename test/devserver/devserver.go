@@ -6,6 +6,7 @@ package devserver
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -155,6 +156,13 @@ func Shared(t testing.TB) *Server {
 // Main runs the package's tests and then ends the shared server, which must
 // still be alive: a crash fails the run even when no test noticed.
 func Main(m *testing.M) int {
+	// These tests wait far more than they compute: two at a time, which is the
+	// default on two cores, would only add up their waits.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "16"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	if s := shared.server; s != nil {
 		select {

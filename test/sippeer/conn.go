@@ -268,22 +268,39 @@ func (c *Conn) Mailbox() []*Message {
 // Take waits for a message that match accepts and takes it out of the mailbox;
 // what is before it stays there.
 func (c *Conn) Take(limit time.Duration, match func(*Message) bool) (*Message, error) {
+	return c.find(limit, match, true)
+}
+
+// Wait is Take that leaves the message in the mailbox.
+func (c *Conn) Wait(limit time.Duration, match func(*Message) bool) error {
+	_, err := c.find(limit, match, false)
+	return err
+}
+
+func (c *Conn) find(limit time.Duration, match func(*Message) bool, take bool) (*Message, error) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
 		c.mu.Lock()
 		for i, m := range c.mailbox {
 			if match(m) {
-				c.mailbox = append(c.mailbox[:i:i], c.mailbox[i+1:]...)
+				if take {
+					c.mailbox = append(c.mailbox[:i:i], c.mailbox[i+1:]...)
+				}
 				c.mu.Unlock()
 				return m, nil
 			}
 		}
-		arrived, gone := c.arrived, c.done
+		arrived := c.arrived
 		c.mu.Unlock()
 		select {
 		case <-arrived:
-		case <-gone:
+			continue
+		default:
+		}
+		select {
+		case <-arrived:
+		case <-c.done:
 			select {
 			case <-arrived: // it came before the end
 				continue
