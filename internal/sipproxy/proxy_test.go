@@ -160,14 +160,6 @@ func (w *world) nothing(at netip.AddrPort) {
 	}
 }
 
-// forget empties an inbox of retransmissions.
-func (w *world) forget(at netip.AddrPort) {
-	synctest.Wait()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.inbox[at] = nil
-}
-
 const invite = `INVITE sip:bob@example.com SIP/2.0
 Via: SIP/2.0/UDP 192.0.2.10:5060;branch=z9hG4bKinvite
 Max-Forwards: 70
