@@ -60,10 +60,10 @@ func TestFlows(t *testing.T) {
 
 func TestScriptErrorsNameTheLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"  Name: value":           "line 1",
+		"  Name: value":            "line 1",
 		"phone alice udp\nalice ?": "line 2",
-		"phone alice":             "line 1",
-		"a > ":                    "line 1",
+		"phone alice":              "line 1",
+		"a > ":                     "line 1",
 	} {
 		if _, err := ParseScript(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %s", text, err, want)
