@@ -6,69 +6,132 @@ import (
 	"strconv"
 )
 
-// invite is one step of a call: this lane is the caller, from outside the
-// server's domains, and the phone that is called, on the same socket.
-func (l *lane) invite(job int, msg []byte) bool {
-	run := l.gen.run
+func (g *generator) callMany(n int, rate float64) error {
+	return g.each(func(l *lane) error { return l.drive((n+lanes-1-l.index)/lanes, rate/lanes, l.call) })
+}
+
+// call is a call from outside the server's domains to a phone on the same
+// socket, which rings and answers at once; the caller then hangs up.
+func (l *lane) call(number, attempt int, msg []byte) (done bool, err error) {
 	switch {
 	case msg == nil:
-		user := "u" + strconv.Itoa((job%(l.gen.users/lanes))*lanes+l.index())
-		l.send(fmt.Appendf(nil, "INVITE sip:%[1]s@%[2]s SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%[3]d;rport;branch=z9hG4bKi%[4]d.%[5]d.%[3]d\r\nMax-Forwards: 70\r\n"+
-			"From: <sip:caller@elsewhere.example>;tag=c%[5]d\r\nTo: <sip:%[1]s@%[2]s>\r\nCall-ID: %[4]d-%[5]d@bench\r\nCSeq: 1 INVITE\r\n"+
-			"Contact: <sip:caller@127.0.0.1:%[3]d>\r\nContent-Type: application/sdp\r\nContent-Length: %[6]d\r\n\r\n%[7]s",
-			user, l.gen.srv.dev.Domain, l.port, run, job, len(offer), offer))
+		return false, l.invite(number, attempt)
 	case bytes.HasPrefix(msg, []byte("INVITE ")):
-		l.send(l.answer(msg, "180 Ringing", ""))
-		l.send(l.answer(msg, "200 OK", offer))
-	case bytes.HasPrefix(msg, []byte("BYE ")):
-		l.send(l.answer(msg, "200 OK", ""))
-	case bytes.HasPrefix(msg, []byte("SIP/2.0 200")):
-		cseq, _ := header(msg, "CSeq: ")
-		if bytes.HasSuffix(cseq, []byte("BYE")) {
-			return true
+		if err := l.answer(msg, "180 Ringing", ""); err != nil {
+			return false, err
 		}
-		l.send(l.inDialog("ACK", 1, job, msg))
-		l.send(l.inDialog("BYE", 2, job, msg))
+		return false, l.answer(msg, "200 OK", offer)
+	case bytes.HasPrefix(msg, []byte("BYE ")):
+		return false, l.answer(msg, "200 OK", "")
+	case bytes.HasPrefix(msg, []byte("ACK ")), bytes.HasPrefix(msg, []byte("SIP/2.0 1")):
+		return false, nil
+	case bytes.HasPrefix(msg, []byte("SIP/2.0 200")):
+		if cseq, _ := header(msg, "CSeq: "); bytes.HasSuffix(cseq, []byte("BYE")) {
+			return true, nil
+		}
+		if err := l.inDialog("ACK", 1, number, attempt, msg); err != nil {
+			return false, err
+		}
+		return false, l.inDialog("BYE", 2, number, attempt, msg)
 	}
-	return false
+	return false, fmt.Errorf("call %d:\n%s", number, msg)
 }
 
 const offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
 
-// answer is the called phone's response: it copies what RFC 3261 8.2.6.2 says.
-func (l *lane) answer(req []byte, status, body string) []byte {
-	b := fmt.Appendf(nil, "SIP/2.0 %s\r\n", status)
-	for line := range bytes.SplitSeq(req, []byte("\r\n")) {
-		name, value, ok := bytes.Cut(line, []byte(": "))
-		if !ok {
-			continue
-		}
-		switch string(name) {
-		case "Via", "Record-Route", "From", "Call-ID", "CSeq":
-			b = fmt.Appendf(b, "%s\r\n", line)
-		case "To":
+func (l *lane) invite(number, attempt int) error {
+	b, err := l.buffer()
+	if err != nil {
+		return err
+	}
+	address := "<sip:" + l.phones[number%len(l.phones)].name + "@" + l.gen.domain + ">"
+	b = append(b, "INVITE "+address[1:len(address)-1]+" SIP/2.0\r\n"...)
+	b = l.appendVia(b, "i", 1, number, attempt)
+	b = append(b, "Max-Forwards: 70\r\nFrom: <sip:caller@elsewhere.example>;tag=c"...)
+	b = strconv.AppendInt(b, int64(number), 10)
+	b = append(b, "\r\nTo: "+address+"\r\n"...)
+	b = l.appendCallID(b, number, attempt)
+	b = append(b, "CSeq: 1 INVITE\r\nContact: <sip:caller@127.0.0.1:"+l.port+">\r\n"...)
+	l.queue(appendBody(b, offer))
+	return nil
+}
+
+func appendBody(b []byte, body string) []byte {
+	if body != "" {
+		b = append(b, "Content-Type: application/sdp\r\n"...)
+	}
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, body...)
+}
+
+// answer is the called phone's response.
+func (l *lane) answer(req []byte, status, body string) error {
+	b, err := l.buffer()
+	if err != nil {
+		return err
+	}
+	b = appendResponse(b, req, status)
+	b = append(b, "Contact: <sip:phone@127.0.0.1:"+l.port+">\r\n"...)
+	l.queue(appendBody(b, body))
+	return nil
+}
+
+// appendResponse copies what RFC 3261 8.2.6.2 says.
+func appendResponse(b, req []byte, status string) []byte {
+	b = append(b, "SIP/2.0 "+status+"\r\n"...)
+	for line := range lines(req) {
+		switch {
+		case bytes.HasPrefix(line, []byte("Via:")), bytes.HasPrefix(line, []byte("Record-Route:")), bytes.HasPrefix(line, []byte("From:")),
+			bytes.HasPrefix(line, []byte("Call-ID:")), bytes.HasPrefix(line, []byte("CSeq:")):
 			b = append(b, line...)
-			if !bytes.Contains(value, []byte(";tag=")) {
+		case bytes.HasPrefix(line, []byte("To:")):
+			b = append(b, bytes.TrimSuffix(line, []byte("\r\n"))...)
+			if !bytes.Contains(line, []byte(";tag=")) {
 				b = append(b, ";tag=callee"...)
 			}
 			b = append(b, "\r\n"...)
 		}
 	}
-	return fmt.Appendf(b, "Contact: <sip:phone@127.0.0.1:%d>\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s", l.port, len(body), body)
+	return b
+}
+
+// lines are the header lines of a message with their ends.
+func lines(msg []byte) func(yield func([]byte) bool) {
+	head, _, _ := bytes.Cut(msg, []byte("\r\n\r\n"))
+	head = msg[:min(len(msg), len(head)+2)]
+	return func(yield func([]byte) bool) {
+		for len(head) > 0 {
+			end := bytes.IndexByte(head, '\n') + 1
+			if end == 0 || !yield(head[:end]) {
+				return
+			}
+			head = head[end:]
+		}
+	}
 }
 
 // inDialog is the caller's request within the dialog that a 200 made.
-func (l *lane) inDialog(method string, cseq, job int, ok []byte) []byte {
-	b := fmt.Appendf(nil, "%s sip:phone@127.0.0.1:%d SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:%d;rport;branch=z9hG4bK%s%d.%d.%d\r\nMax-Forwards: 70\r\n",
-		method, l.port, l.port, method, l.gen.run, job, l.port)
-	for line := range bytes.SplitSeq(ok, []byte("\r\n")) {
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		switch string(name) {
-		case "Record-Route": // there is one: caller and callee use the same transport
-			b = fmt.Appendf(b, "Route: %s\r\n", value)
-		case "From", "To", "Call-ID":
-			b = fmt.Appendf(b, "%s\r\n", line)
+func (l *lane) inDialog(method string, cseq, number, attempt int, ok []byte) error {
+	b, err := l.buffer()
+	if err != nil {
+		return err
+	}
+	b = append(b, method+" sip:phone@127.0.0.1:"+l.port+" SIP/2.0\r\n"...)
+	b = l.appendVia(b, method, cseq, number, attempt)
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	for line := range lines(ok) {
+		switch {
+		case bytes.HasPrefix(line, []byte("Record-Route:")): // there is one: caller and callee use the same transport
+			b = append(append(b, "Route:"...), line[len("Record-Route:"):]...)
+		case bytes.HasPrefix(line, []byte("From:")), bytes.HasPrefix(line, []byte("To:")), bytes.HasPrefix(line, []byte("Call-ID:")):
+			b = append(b, line...)
 		}
 	}
-	return fmt.Appendf(b, "CSeq: %d %s\r\nContent-Length: 0\r\n\r\n", cseq, method)
+	b = append(b, "CSeq: "...)
+	b = strconv.AppendInt(b, int64(cseq), 10)
+	b = append(b, " "+method+"\r\n"...)
+	l.queue(appendBody(b, ""))
+	return nil
 }

@@ -1,122 +1,118 @@
-// Command bench measures what onhook costs: CPU per digest registration, per
-// refresh and per proxied call over UDP. It starts the server as a child
-// process, loads it from this process with a generator that shares no code with
-// it, and reads the CPU time of the server alone from /proc. It prints a
-// Markdown table with its rig.
+// Command bench measures what onhook costs beside Kamailio: CPU per digest
+// registration, per refresh and per proxied call over UDP, and the time to
+// answer. It starts both servers as child processes on free loopback ports,
+// loads them in turns from this process with a generator that shares no code
+// with onhook, and writes a Markdown report with its rig. It changes neither
+// server and tests nothing: a wrong answer ends it.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
-	"maps"
 	"os"
-	"runtime"
-	"slices"
-	"strings"
-	"time"
 )
 
+// settings are the flags.
+type settings struct {
+	binary   string
+	out      string
+	users    int
+	calls    int
+	rounds   int
+	window   int
+	kamailio bool
+	install  bool
+}
+
 func main() {
-	users := flag.Int("users", 20_000, "endpoints to create and register")
-	calls := flag.Int("calls", 20_000, "calls to place")
-	rounds := flag.Int("rounds", 3, "how often each figure is measured; the median is printed")
-	window := flag.Int("window", 64, "requests under way at the same time")
-	binary := flag.String("onhook", "", "the onhook binary; empty: built from this checkout")
-	out := flag.String("out", "", "write the report there too")
+	var s settings
+	flag.StringVar(&s.binary, "onhook", "", "the onhook binary; empty: built from this checkout")
+	flag.StringVar(&s.out, "out", "", "write the report there too")
+	flag.IntVar(&s.users, "users", 20_000, "endpoints to create and register")
+	flag.IntVar(&s.calls, "calls", 10_000, "calls of one round")
+	flag.IntVar(&s.rounds, "rounds", 5, "how often each figure is measured; the median is printed")
+	flag.IntVar(&s.window, "window", 128, "requests under way at the same time")
+	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
+	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
+	responder := flag.Bool("responder", false, "be the server that checks nothing, for what the generator alone can do")
 	flag.Parse()
-	report, err := run(*binary, *users, *calls, *rounds, *window)
-	if err == nil && *out != "" {
-		err = os.WriteFile(*out, []byte(report), 0o644)
+	if *responder {
+		exit(respond())
 	}
+	exit(bench(s))
+}
+
+func exit(err error) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	fmt.Print(report)
+	os.Exit(0)
 }
 
-func run(binary string, users, calls, rounds, window int) (string, error) {
-	srv, err := startServer(binary)
+func bench(s settings) (err error) {
+	dir, err := os.MkdirTemp("", "onhook-bench-")
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer srv.stop()
-	if err := srv.createEndpoints(users); err != nil {
-		return "", err
-	}
-	gen, err := newGenerator(srv, users, window)
+	defer func() {
+		if err == nil {
+			err = os.RemoveAll(dir)
+		} else {
+			err = fmt.Errorf("%w (the servers' logs are in %s)", err, dir)
+		}
+	}()
+	r, err := measureAll(s, dir)
 	if err != nil {
-		return "", err
+		return err
 	}
-	defer gen.close()
-	figures := map[string][]figure{}
-	for range rounds {
-		for _, m := range []struct {
-			name string
-			n    int
-			run  func() error
-		}{
-			{"new registration (401 and 200)", users, gen.registerAll},
-			{"refresh (200 with a known nonce)", users, gen.refreshAll},
-			{"call (INVITE, 180, 200, ACK, BYE, 200)", calls, func() error { return gen.callMany(calls) }},
-		} {
-			f, err := srv.measure(m.n, m.run)
-			if err != nil {
-				return "", fmt.Errorf("%s: %w", m.name, err)
-			}
-			figures[m.name] = append(figures[m.name], f)
+	text := r.markdown()
+	if s.out != "" {
+		if err := os.WriteFile(s.out, []byte(text), 0o644); err != nil {
+			return err
 		}
 	}
-	return render(srv, gen, figures, users, rounds, window), nil
+	_, err = fmt.Print(text)
+	return err
 }
 
-// figure is one measurement.
-type figure struct {
-	cpu  float64 // µs of server CPU per operation
-	rate float64 // operations per second of wall clock
-}
-
-func (s *server) measure(n int, f func() error) (figure, error) {
-	before, err := s.cpu()
+// measureAll starts the servers and measures them in turns.
+func measureAll(s settings, dir string) (r *report, err error) {
+	onhook, err := startOnhook(s, dir)
 	if err != nil {
-		return figure{}, err
+		return nil, err
 	}
-	start := time.Now()
-	if err := f(); err != nil {
-		return figure{}, err
+	defer func() { err = errors.Join(err, onhook.stop()) }()
+	r = &report{settings: s, rig: readRig(), servers: []*measured{{server: onhook, figures: map[operation][]figure{}}}}
+	switch kamailio, missing, err := startKamailio(s, dir, onhook.domain); {
+	case err != nil:
+		return nil, err
+	case missing != "":
+		r.missing = missing
+	default:
+		defer func() { err = errors.Join(err, kamailio.stop()) }()
+		r.servers = append(r.servers, &measured{server: kamailio, figures: map[operation][]figure{}})
 	}
-	wall := time.Since(start)
-	after, err := s.cpu()
-	if err != nil {
-		return figure{}, err
+	for _, m := range r.servers {
+		if m.gen, err = newGenerator(m.server, s.users, s.window); err != nil {
+			return nil, err
+		}
+		defer m.gen.close()
 	}
-	return figure{cpu: float64((after - before).Microseconds()) / float64(n), rate: float64(n) / wall.Seconds()}, nil
+	drops := kernelDrops()
+	if err := r.rounds(); err != nil {
+		return nil, err
+	}
+	if err := r.latencies(); err != nil {
+		return nil, err
+	}
+	if r.sync, err = syncTimes(dir); err != nil {
+		return nil, err
+	}
+	if r.alone, err = generatorAlone(s, dir, onhook.domain); err != nil {
+		return nil, err
+	}
+	r.drops = kernelDrops() - drops
+	return r, nil
 }
-
-func render(s *server, g *generator, figures map[string][]figure, users, rounds, window int) string {
-	var b strings.Builder
-	b.WriteString("# Performance\n\nWritten by `make bench`; run it to repeat the figures on your machine.\n\n")
-	b.WriteString("| operation over UDP | server CPU, µs (median) | lowest – highest | operations/s with generator beside it |\n| --- | --- | --- | --- |\n")
-	for _, name := range slices.Sorted(maps.Keys(figures)) {
-		fs := figures[name]
-		cpu, rate := column(fs, func(f figure) float64 { return f.cpu }), column(fs, func(f figure) float64 { return f.rate })
-		fmt.Fprintf(&b, "| %s | %.1f | %.1f – %.1f | %.0f |\n", name, median(cpu), cpu[0], cpu[len(cpu)-1], median(rate))
-	}
-	fmt.Fprintf(&b, "\nRig: %s, %d CPUs (%s), %s, generator and server on the same machine over loopback; %d endpoints with MD5 digest, %d requests under way, %d rounds; ",
-		osRelease(), runtime.NumCPU(), cpuModel(), s.version, users, window, rounds)
-	fmt.Fprintf(&b, "every registration durable before its 200; callers from outside the server's domains; the generator sent %d datagrams again; the kernel dropped %d. ", g.resent.Load(), s.kernelDrops())
-	b.WriteString("CPU is user and system time of the server process, from /proc.\n")
-	b.WriteString("\nAllocations per message are limits in the tests (`go test ./internal/... -run Alloc`): parsing, authenticating and answering a request allocate nothing.\n")
-	return b.String()
-}
-
-func column(fs []figure, of func(figure) float64) []float64 {
-	var v []float64
-	for _, f := range fs {
-		v = append(v, of(f))
-	}
-	slices.Sort(v)
-	return v
-}
-
-func median(sorted []float64) float64 { return sorted[len(sorted)/2] }
