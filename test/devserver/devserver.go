@@ -71,12 +71,16 @@ func StartIn(t testing.TB, dir string) *Server {
 }
 
 func start(dir string) (*Server, error) {
+	// A dev.json of an earlier process must not be taken for this one's.
+	path := filepath.Join(dir, "dev.json")
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
 	process, err := Run("dev", "--dir", dir, "--ephemeral-ports")
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{Dir: dir, process: process}
-	path := filepath.Join(dir, "dev.json")
 	err = Until(startLimit, func() error {
 		select {
 		case <-process.Done():
@@ -144,13 +148,7 @@ func Shared(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	s := shared.server
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("server log:\n%s", s.Log())
-		}
-	})
-	return s
+	return shared.server
 }
 
 // Main runs the package's tests and then ends the shared server, which must
@@ -170,6 +168,9 @@ func Main(m *testing.M) int {
 			fmt.Fprintf(os.Stderr, "the shared server died: %v\n%s\n", s.process.Err(), s.Log())
 			code = 1
 		default:
+			if code != 0 {
+				fmt.Fprintf(os.Stderr, "log of the shared server:\n%s\n", s.Log())
+			}
 		}
 		s.Kill()
 		_ = os.RemoveAll(shared.dir)

@@ -43,23 +43,22 @@ func (r *run) send(p *peer, s Step) error {
 	if err != nil {
 		return err
 	}
-	if err := r.transmit(p, d, m, s, false); err != nil || !auth {
+	if err := r.transmit(p, d, m, s, false); err != nil || !auth || p.known {
 		return err
 	}
 	return r.authenticate(p, d, what, uri, s)
 }
 
-// authenticate answers the 407 to the request just sent, if one comes: over a
-// connection on which the endpoint is registered none does.
+// authenticate answers the 407 to the request just sent, which is due unless the
+// endpoint is registered on this very connection.
 func (r *run) authenticate(p *peer, d *dialog, method, uri string, s Step) error {
 	branch := d.sent.Branch()
-	isAnswer := func(m *sippeer.Message) bool { return m.Status() != 0 && m.Branch() == branch }
-	if err := p.conn.Wait(waitLimit, isAnswer); err != nil {
+	resp, err := p.conn.Take(waitLimit, func(m *sippeer.Message) bool { return m.Status() > 100 && m.Branch() == branch })
+	if err != nil {
 		return err
 	}
-	resp, err := p.conn.Take(0, func(m *sippeer.Message) bool { return isAnswer(m) && m.Status() == 407 })
-	if err != nil {
-		return nil //nolint:nilerr // no challenge: the answer stays in the mailbox
+	if resp.Status() != 407 {
+		return fmt.Errorf("instead of 407 there came\n%s", resp)
 	}
 	p.seen[identity(resp)] = true
 	d.learn(resp)
@@ -99,7 +98,7 @@ func (r *run) transmit(p *peer, d *dialog, m *sippeer.Message, s Step, credentia
 		}
 		m.Set("Proxy-Authorization", answer)
 	}
-	if m.Body != "" && m.Get("Content-Type") == "" {
+	if m.Body != "" && m.Get("Content-Type") == "" && m.Get("c") == "" {
 		m.Set("Content-Type", "application/sdp")
 	}
 	if method := m.Method(); m.Status() == 0 && method != "ACK" && method != "CANCEL" {

@@ -30,6 +30,7 @@ type peer struct {
 	dialogs  map[string]*dialog
 	ignored  map[string]bool
 	seen     map[string]bool // requests and responses met before: retransmissions
+	known    bool            // registered on its connection, so that no challenge is due there
 	lastSent *sippeer.Message
 }
 
@@ -56,7 +57,7 @@ func Play(text string, target sippeer.Target, api API) error {
 	defer r.close()
 	for _, step := range steps {
 		if err := r.step(step); err != nil {
-			return fmt.Errorf("line %d: %s: %w", step.Line, step.Text, err)
+			return fmt.Errorf("line %d: %s: %w%s", step.Line, step.Text, err, r.leftovers())
 		}
 	}
 	for _, p := range r.order {
@@ -65,6 +66,17 @@ func Play(text string, target sippeer.Target, api API) error {
 		}
 	}
 	return nil
+}
+
+// leftovers tells what the peers have got and not looked at, for a failure.
+func (r *run) leftovers() string {
+	var b strings.Builder
+	for _, p := range r.order {
+		for _, m := range r.unread(p) {
+			fmt.Fprintf(&b, "\nunread at %s:\n%s", p.name, m)
+		}
+	}
+	return b.String()
 }
 
 func (r *run) close() {
@@ -186,6 +198,7 @@ func (r *run) register(p *peer, expires int) error {
 	if resp.Status() != 200 {
 		return fmt.Errorf("REGISTER is answered with\n%s", resp)
 	}
+	p.known = expires > 0 && p.conn.Transport != "udp"
 	return nil
 }
 
