@@ -5,7 +5,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 5s
 
-.PHONY: run build test check peers bench fuzz clean
+.PHONY: run build test check docs peers bench fuzz clean
 
 run: build
 	./bin/onhook dev
@@ -28,12 +28,13 @@ check:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test ./internal/law/... ./internal/config/...
-	$(GO) run ./cmd/onhook config example | diff docs/config.example.yaml - # regenerate: make docs/config.example.yaml
+	$(GO) run ./cmd/onhook config example | diff docs/config.example.yaml - # make docs writes it anew
 	$(GO) mod tidy -diff
 
-.PHONY: docs/config.example.yaml
-docs/config.example.yaml:
-	$(GO) run ./cmd/onhook config example > $@
+# Writes the pages that are generated from the code.
+docs:
+	$(GO) run ./cmd/onhook config example > docs/config.example.yaml
+	$(GO) test ./internal/law -update
 
 # Writes docs/performance.md; see ./bench.
 bench:

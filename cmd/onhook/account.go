@@ -9,7 +9,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/config"
-	"onhook/internal/storesqlite"
+	"onhook/internal/server"
 )
 
 // accountCommand works on the database itself, so that it needs no token. A
@@ -25,27 +25,14 @@ type database struct {
 }
 
 // open calls f with the accounts of the configured database.
-func (d database) open(f func(context.Context, *account.Service) error) (err error) {
+func (d database) open(f func(context.Context, *account.Service) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	cfg, err := config.Load(d.Config)
 	if err != nil {
 		return err
 	}
-	master, err := cfg.MasterKey()
-	if err != nil {
-		return err
-	}
-	keys, err := account.NewKeys(master)
-	if err != nil {
-		return err
-	}
-	store, err := storesqlite.Open(ctx, cfg.DatabasePath(), keys)
-	if err != nil {
-		return fmt.Errorf("database %s: %w", cfg.DatabasePath(), err)
-	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	return f(ctx, account.NewService(store, cfg.Domains, keys, nil))
+	return server.WithAccounts(ctx, cfg, func(accounts *account.Service) error { return f(ctx, accounts) })
 }
 
 type accountCreate struct {

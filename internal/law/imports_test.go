@@ -53,7 +53,7 @@ var ours = map[string][]string{
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},
-	"cmd/onhook":      {"internal/server", "internal/config", "internal/dev"},
+	"cmd/onhook":      {"internal/server", "internal/config", "internal/dev", "internal/logging", "internal/account"},
 }
 
 // pure packages import none of these, nor what is below them, but for net/netip.

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +31,6 @@ import (
 	"onhook/internal/sipproxy"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
-	"onhook/internal/storesqlite"
 )
 
 // Options is what a Server is given beside its configuration.
@@ -76,23 +74,11 @@ func New(ctx context.Context, cfg config.Config, opts Options) (*Server, error) 
 // open opens the stores and builds the parts on them.
 func (s *Server) open(ctx context.Context) error {
 	cfg := s.cfg
-	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	master, err := cfg.MasterKey()
+	db, err := openAccounts(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	keys, err := account.NewKeys(master)
-	if err != nil {
-		return err
-	}
-	store, err := storesqlite.Open(ctx, cfg.DatabasePath(), keys)
-	if err != nil {
-		return fmt.Errorf("database %s: %w", cfg.DatabasePath(), err)
-	}
-	s.store = store
-	s.accounts = account.NewService(s.store, cfg.Domains, keys, nil)
+	s.store, s.accounts = db.store, db.service
 	dir := directory.New()
 	if err := dir.Load(ctx, s.store); err != nil {
 		return fmt.Errorf("load endpoints: %w", err)
@@ -102,7 +88,7 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
 	s.journal = journal
-	return s.build(ctx, dir, master)
+	return s.build(ctx, dir, db.master)
 }
 
 // build connects the parts of the request path.
