@@ -50,6 +50,7 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 				cancel(server.ErrStopNow)
 				return errors.Join(err, <-done)
 			}
+			logger.Info("ready", "api", s.APIAddr())
 		case err := <-done:
 			if err == nil {
 				logger.Info("stopped")
