@@ -11,29 +11,119 @@ import (
 // Endpoints returns one page, newest first, and the number of all that match.
 // Both are read from one snapshot.
 func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQuery) (page []account.Endpoint, total int, err error) {
-	where, args, filtered := conditions(owner, q)
-	count := `SELECT count(*) FROM endpoints WHERE ` + where
-	if !filtered {
-		count = `SELECT coalesce((SELECT n FROM endpoint_counts WHERE owner = ?), 0)`
-	}
 	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, 0, unavailable(err)
 	}
 	defer t.Rollback() // nothing was written: there is nothing to lose
-	if err := t.QueryRowContext(ctx, count, args...).Scan(&total); err != nil {
+	var all int        // that the owner has
+	err = t.QueryRowContext(ctx, `SELECT coalesce((SELECT n FROM endpoint_counts WHERE owner = ?), 0)`, owner).Scan(&all)
+	if err != nil {
 		return nil, 0, unavailable(err)
+	}
+	where, args, filtered := conditions(owner, q)
+	var wanted []int64
+	if q.RegisteredIn != nil || len(q.NotRegisteredIn) > 0 {
+		wanted, total, err = registered(ctx, t, where, args, q)
+	} else {
+		wanted, total, err = matching(ctx, t, where, args, q, all, filtered)
+	}
+	if err != nil || len(wanted) == 0 {
+		return nil, total, err
 	}
 	r := reader{t, s.keys}
 	err = each(ctx, t, func(row scanner) error {
 		e, err := r.scanEndpoint(row)
 		page = append(page, e)
 		return err
-	}, `SELECT `+endpointColumns+` FROM endpoints WHERE `+where+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
+	}, `SELECT `+endpointColumns+` FROM endpoints WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq DESC`, list(wanted))
 	return page, total, err
 }
 
-// conditions writes a query's filters as SQL; filtered is false when there is
+// matching returns which rows make the page, and how many match in all.
+func matching(ctx context.Context, t *sql.Tx, where string, args []any, q account.EndpointQuery, all int, filtered bool) (page []int64, total int, err error) {
+	if total = all; filtered {
+		err := t.QueryRowContext(ctx, `SELECT count(*) FROM endpoints`+filterIndex(q)+` WHERE `+where, args...).Scan(&total)
+		if err != nil {
+			return nil, 0, unavailable(err)
+		}
+	}
+	if q.Offset >= total {
+		return nil, total, nil
+	}
+	err = each(ctx, t, func(row scanner) error {
+		var seq int64
+		err := row.Scan(&seq)
+		page = append(page, seq)
+		return err
+	}, `SELECT seq FROM endpoints`+pageIndex(q, all, total)+` WHERE `+where+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
+	return page, total, err
+}
+
+// registered is matching for a query by registration, whose sets may hold
+// every endpoint of the server: they are looked into here, not in SQL.
+func registered(ctx context.Context, t *sql.Tx, where string, args []any, q account.EndpointQuery) (page []int64, total int, err error) {
+	in, out := set(q.RegisteredIn), set(q.NotRegisteredIn)
+	err = each(ctx, t, func(row scanner) error {
+		var seq int64
+		var id account.EndpointID
+		if err := row.Scan(&seq, &id); err != nil {
+			return err
+		}
+		if _, ok := in[id]; !ok && q.RegisteredIn != nil {
+			return nil
+		}
+		if _, ok := out[id]; ok {
+			return nil
+		}
+		if total >= q.Offset && len(page) < q.Limit {
+			page = append(page, seq)
+		}
+		total++
+		return nil
+	}, `SELECT seq, id FROM endpoints WHERE `+where+` ORDER BY seq DESC`, args...)
+	return page, total, err
+}
+
+func set(ids []account.EndpointID) map[account.EndpointID]struct{} {
+	m := make(map[account.EndpointID]struct{}, len(ids))
+	for _, id := range ids {
+		m[id] = struct{}{}
+	}
+	return m
+}
+
+// filterIndex names the index that answers a query by itself where SQLite,
+// which keeps no statistics here, might read every row instead.
+func filterIndex(q account.EndpointQuery) string {
+	username, alias := q.Username != account.Match{}, q.Alias != account.Match{}
+	application := q.Application.Set || q.ApplicationIsNull.Set
+	switch {
+	case username && !alias && !application:
+		return ` INDEXED BY endpoints_username`
+	case alias && !username && !application:
+		return ` INDEXED BY endpoints_alias`
+	}
+	return ""
+}
+
+// pageIndex chooses between the two ways to a page of a query by name: sort
+// what matches, or walk from the newest until enough has matched. To walk is to
+// read rows, some five times dearer than to sort, and where the matches lie is
+// unknown.
+func pageIndex(q account.EndpointQuery, all, total int) string {
+	index := filterIndex(q)
+	sorted := total // rows to sort
+	if q.Username.Contains.Set || q.Alias.Contains.Set {
+		sorted += all / 5 // and an index to read, which is cheaper
+	}
+	if walked := (q.Offset + q.Limit) * (all / total); index != "" && 5*walked < sorted {
+		return ` INDEXED BY endpoints_owner`
+	}
+	return index
+}
+
+// conditions writes a query's filters but those by registration as SQL; filtered is false when there is
 // none beside the owner.
 func conditions(owner string, q account.EndpointQuery) (where string, args []any, filtered bool) {
 	all := []string{"owner = ?"}
@@ -65,12 +155,6 @@ func conditions(owner string, q account.EndpointQuery) (where string, args []any
 		} else {
 			add("application IS NOT NULL")
 		}
-	}
-	if q.RegisteredIn != nil {
-		add("id IN (SELECT value FROM json_each(?))", list(q.RegisteredIn))
-	}
-	if len(q.NotRegisteredIn) > 0 {
-		add("id NOT IN (SELECT value FROM json_each(?))", list(q.NotRegisteredIn))
 	}
 	return strings.Join(all, " AND "), args, len(all) > 1
 }

@@ -51,8 +51,9 @@ CREATE TABLE endpoints (
     updated_at          INTEGER NOT NULL,
     UNIQUE (domain, username_key)
 ) STRICT;
--- Every index ends in seq, which is the rowid: pages come out in order.
-CREATE INDEX endpoints_owner ON endpoints (owner);
+-- Filters run over an index alone, and only a page's rows are read. Every
+-- index ends in the rowid, which is seq.
+CREATE INDEX endpoints_owner ON endpoints (owner, seq, id);
 CREATE INDEX endpoints_username ON endpoints (owner, username_key);
 CREATE INDEX endpoints_alias ON endpoints (owner, alias);
 CREATE INDEX endpoints_application ON endpoints (application, owner);
