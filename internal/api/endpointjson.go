@@ -123,7 +123,7 @@ func fullEndpoint(e account.Endpoint, apps map[string]account.Application, bindi
 	}
 	if len(bindings) > 0 {
 		newest := bindings[0]
-		out.SIPContact = orNull(contactAddress(newest))
+		out.SIPContact = orNull(newest.ContactAddress())
 		out.SIPExpires = orNull(timestamp(newest.Expires))
 		out.SIPUserAgent = orNull(newest.UserAgent)
 	}
@@ -143,5 +143,5 @@ func slimEndpoint(e account.Endpoint, apps map[string]account.Application, isReg
 
 func newRegistrationJSON(b location.Binding) *registrationJSON {
 	return &registrationJSON{Contact: b.Contact, Expires: timestamp(b.Expires),
-		UserAgent: orNull(b.UserAgent), Received: received(b), Path: orNull(b.Path)}
+		UserAgent: orNull(b.UserAgent), Received: b.Received(), Path: orNull(b.Path)}
 }

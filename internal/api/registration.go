@@ -1,14 +1,9 @@
 package api
 
 import (
-	"net"
 	"net/http"
-	"net/netip"
-	"strconv"
-	"strings"
 
 	"onhook/internal/location"
-	"onhook/internal/sip"
 )
 
 // bindingJSON is one binding in the Registration resource.
@@ -82,7 +77,7 @@ func (h *handler) endBinding(r *request) (reply, error) {
 
 func newBindingJSON(b location.Binding) bindingJSON {
 	out := bindingJSON{
-		BindingID: b.ID, Contact: b.Contact, Received: received(b), Transport: b.Flow.Transport.Param(),
+		BindingID: b.ID, Contact: b.Contact, Received: b.Received(), Transport: b.Flow.Transport.Param(),
 		Path: orNull(b.Path), UserAgent: orNull(b.UserAgent), InstanceID: orNull(b.InstanceID),
 		RegisteredAt: timestamp(b.RegisteredAt), Expires: timestamp(b.Expires), LastSeen: timestamp(b.LastSeen),
 		State: b.State.String(), Secret: "current",
@@ -91,31 +86,4 @@ func newBindingJSON(b location.Binding) bindingJSON {
 		out.RegID = &b.RegID
 	}
 	return out
-}
-
-// received is the address the REGISTER really came from.
-func received(b location.Binding) string {
-	remote := b.Flow.Remote
-	return netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()).String()
-}
-
-// contactAddress is the host:port that the Contact URI names. A Contact
-// without a port means its transport's default one. A browser cannot know its
-// address and names a host under .invalid (RFC 7118 5): then, and when the
-// Contact is no SIP URI at all, it is the address it came from.
-func contactAddress(b location.Binding) string {
-	u, err := sip.ParseURI(b.Contact)
-	host := strings.ToLower(strings.TrimSuffix(u.Host, "."))
-	if err != nil || !u.IsSIP() || host == "invalid" || strings.HasSuffix(host, ".invalid") {
-		return received(b)
-	}
-	port := u.Port
-	if port == 0 {
-		transport := u.Transport()
-		if transport == 0 {
-			transport = b.Flow.Transport
-		}
-		port = transport.DefaultPort()
-	}
-	return net.JoinHostPort(strings.Trim(u.Host, "[]"), strconv.Itoa(int(port)))
 }

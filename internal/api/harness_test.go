@@ -1,0 +1,282 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+	"onhook/internal/sip"
+	"onhook/internal/storesqlite"
+)
+
+// secret is part of every password the tests use; no answer and no log line
+// may hold it.
+const secret = "S3cret"
+
+// world is an API over the real Service and SQLite, with bindings, a clock and
+// faults that the test controls.
+type world struct {
+	t        *testing.T
+	handler  http.Handler
+	config   Config
+	service  *account.Service
+	store    *faultyStore
+	bindings *bindings
+	clock    atomic.Int64 // unix seconds
+	ready    error
+	log      *logBuffer
+	vars     map[string]string // what transcripts put for {name}
+	keys     map[string]string // name of an account → its token
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	ctx := context.Background()
+	keys, err := account.NewKeys(bytes.Repeat([]byte{7}, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := storesqlite.Open(ctx, filepath.Join(t.TempDir(), "onhook.db"), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{of: map[account.EndpointID][]location.Binding{}},
+		log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
+	w.clock.Store(time.Date(2025, 10, 26, 14, 20, 0, 0, time.UTC).Unix())
+	w.service = account.NewService(w.store, []string{"sip.example.com", "sip.example.org"}, keys, w.now)
+	w.config = Config{Service: w.service, Registrations: w.bindings, Ready: func() error { return w.ready },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/plain")
+			fmt.Fprintln(w, "onhook_up 1")
+		}),
+		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	w.handler = New(w.config)
+	t.Cleanup(func() {
+		if strings.Contains(w.log.String(), secret) {
+			t.Error("a password is in the log")
+		}
+		if strings.Contains(w.log.String(), `"msg":"panic"`) {
+			t.Error("a handler panicked:\n" + w.log.String())
+		}
+	})
+	main := w.account("main", account.Account{})
+	w.account("other", account.Account{})
+	w.account("sub", main)
+	off := w.account("off", main)
+	off.Enabled = false
+	w.update(func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, off) })
+	return w
+}
+
+func (w *world) now() time.Time { return time.Unix(w.clock.Load(), 0).UTC() }
+
+func (w *world) account(name string, parent account.Account) account.Account {
+	w.t.Helper()
+	create := w.service.CreateAccount
+	if parent.AuthID != "" {
+		create = func(ctx context.Context, name string) (account.Account, string, error) {
+			return w.service.CreateSubAccount(ctx, parent, name)
+		}
+	}
+	a, token, err := create(context.Background(), name)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.vars[name], w.keys[name] = a.AuthID, token
+	w.vars[name+"_token"] = token
+	return a
+}
+
+func (w *world) update(f func(context.Context, account.Tx) error) {
+	w.t.Helper()
+	if err := w.store.Update(context.Background(), f); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// request makes a request with the key of the named account; "" for none.
+func (w *world) request(as, method, path, body string) *http.Request {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if as != "" {
+		r.Header.Set("X-Auth-ID", w.vars[as])
+		r.Header.Set("X-Auth-Token", w.keys[as])
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	return r
+}
+
+// do serves the request and checks what holds for every answer.
+func (w *world) do(r *http.Request) *httptest.ResponseRecorder {
+	w.t.Helper()
+	sent, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(sent))
+	rec := httptest.NewRecorder()
+	w.handler.ServeHTTP(rec, r)
+	id := rec.Header().Get("X-Request-Id")
+	if !uuidPattern.MatchString(id) {
+		w.t.Errorf("X-Request-Id is %q", id)
+	}
+	if !strings.Contains(w.log.String(), `"api_id":"`+id+`"`) {
+		w.t.Errorf("api_id %s is not in the log", id)
+	}
+	if strings.Contains(rec.Body.String()+fmt.Sprint(rec.Header()), secret) {
+		w.t.Errorf("a password is in the answer: %s", rec.Body)
+	}
+	var object map[string]any
+	if json.Unmarshal(rec.Body.Bytes(), &object) == nil && object["api_id"] != nil && object["api_id"] != id {
+		w.t.Errorf("api_id %v is not X-Request-Id %s", object["api_id"], id)
+	}
+	if err := conforms(r, string(sent), rec); err != nil {
+		w.t.Errorf("%s %s → %d %s\nis not what openapi.yaml says: %v", r.Method, r.URL, rec.Code, rec.Body, err)
+	}
+	return rec
+}
+
+// create makes an endpoint through the API and returns its id.
+func (w *world) create(as, username string) string {
+	w.t.Helper()
+	rec := w.do(w.request(as, "POST", "/v1/Account/"+w.vars[as]+"/Endpoint/",
+		`{"username":"`+username+`","password":"`+secret+`-horse"}`))
+	var made struct {
+		ID string `json:"endpoint_id"`
+	}
+	if err := json.Unmarshal(rec.Body.Bytes(), &made); err != nil || rec.Code != 201 {
+		w.t.Fatalf("create: %d %s", rec.Code, rec.Body)
+	}
+	return made.ID
+}
+
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// faultyStore is a store whose disk fills up, or that fails altogether.
+type faultyStore struct {
+	account.Store
+	full, broken atomic.Bool
+}
+
+var errDiskFull = fmt.Errorf("%w: disk full", account.ErrUnavailable)
+
+func (s *faultyStore) Update(ctx context.Context, f func(context.Context, account.Tx) error) error {
+	if s.full.Load() {
+		return errDiskFull
+	}
+	return s.Store.Update(ctx, f)
+}
+
+func (s *faultyStore) Login(ctx context.Context, authID string) (account.Login, error) {
+	if s.broken.Load() {
+		return account.Login{}, errors.New("database disk image is malformed")
+	}
+	return s.Store.Login(ctx, authID)
+}
+
+// bindings stands in for the registrar.
+type bindings struct {
+	mu   sync.Mutex
+	of   map[account.EndpointID][]location.Binding
+	full bool
+}
+
+func (b *bindings) Bindings(id account.EndpointID) []location.Binding {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.of[id])
+}
+
+func (b *bindings) RegisteredIDs() (ids []account.EndpointID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, list := range b.of {
+		if len(list) > 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (b *bindings) End(_ context.Context, id account.EndpointID, bindingID string) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full {
+		return false, errDiskFull
+	}
+	before := len(b.of[id])
+	b.of[id] = slices.DeleteFunc(b.of[id], func(x location.Binding) bool { return x.ID == bindingID })
+	return len(b.of[id]) < before, nil
+}
+
+func (b *bindings) EndAll(_ context.Context, id account.EndpointID) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.full {
+		return errDiskFull
+	}
+	delete(b.of, id)
+	return nil
+}
+
+// register adds a binding, newest first.
+func (b *bindings) register(id string, x location.Binding) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	key, _ := account.ParseEndpointID(id)
+	b.of[key] = append([]location.Binding{x}, b.of[key]...)
+}
+
+// bindingFrom makes a binding out of name=value pairs.
+func bindingFrom(pairs map[string]string, now time.Time) (location.Binding, error) {
+	transport, _ := sip.ParseTransport(pairs["via"])
+	remote, err := netip.ParseAddrPort(pairs["from"])
+	x := location.Binding{ID: pairs["id"], Contact: pairs["contact"], Path: pairs["path"], UserAgent: pairs["agent"],
+		InstanceID: pairs["instance"], Flow: sip.Flow{Transport: transport, Conn: 1, Remote: remote},
+		RegisteredAt: now, LastSeen: now, Expires: now.Add(10 * time.Minute)}
+	if pairs["reg-id"] != "" {
+		x.RegID = 1
+	}
+	if pairs["state"] == "suspect" {
+		x.State = location.Suspect
+	}
+	return x, err
+}
