@@ -228,7 +228,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 func TestExampleFileIsCurrent(t *testing.T) {
 	text, err := os.ReadFile("../../docs/config.example.yaml")
 	if err != nil || string(text) != Example() {
-		t.Errorf("docs/config.example.yaml is not what the code generates (%v): run make generate", err)
+		t.Errorf("docs/config.example.yaml is not what the code generates (%v): run make docs", err)
 	}
 }
 
