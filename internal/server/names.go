@@ -25,7 +25,11 @@ type names struct {
 const appPrefix = "app."
 
 func newNames(domains []string, d *directory.Directory) *names {
-	return &names{domains: domains, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName}
+	lower := make([]string, len(domains))
+	for i, d := range domains {
+		lower[i] = strings.ToLower(d) // as endpoints have it: their HA1 depends on the spelling
+	}
+	return &names{domains: lower, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName}
 }
 
 // listen adds a listener's address, as bound and as advertised.

@@ -196,8 +196,11 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 	result := p.auth.Verify(m, header, domain, flow, credentials)
 	switch result.Verdict {
 	case sipauth.OK:
-		if entry, ok := p.directory.ByName(domain, result.Username); ok {
+		if entry, ok := p.directory.ByName(domain, result.Username); ok && entry.Enabled {
 			return entry, true
+		} else if ok {
+			p.refuse(m, flow, 403, "account.disabled", "The account is disabled")
+			return directory.Entry{}, false
 		}
 	case sipauth.Malformed:
 		p.refuse(m, flow, 400, "auth.malformed", "The credentials cannot be read")
