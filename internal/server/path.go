@@ -308,7 +308,8 @@ func (p *path) onConnection(flow sip.Flow) (directory.Entry, bool) {
 	if len(keys) != 1 {
 		return directory.Entry{}, false
 	}
-	return p.directory.ByID(account.EndpointID(keys[0]))
+	e, ok := p.directory.ByID(account.EndpointID(keys[0]))
+	return e, ok && e.Enabled
 }
 
 // offeredRealm returns the first of our domains for which a request carries
