@@ -13,7 +13,7 @@ import (
 )
 
 // Password is what every endpoint of the tests gets unless it asks for another.
-const Password = "correct horse 1"
+const Password = "correct-horse-1"
 
 // Endpoint is the API's object as far as the tests look at it.
 type Endpoint struct {
