@@ -1,0 +1,114 @@
+// Package sipp runs SIPp scenarios against the program.
+package sipp
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"onhook/test/devserver"
+	"onhook/test/peers"
+)
+
+// Scenario is one run of SIPp.
+type Scenario struct {
+	File      string   // the scenario
+	Transport string   // "u1": one UDP socket, "t1": one TCP connection
+	Server    string   // host:port
+	Port      int      // ours, 0: any
+	Rows      []string // lines of the -inf file, used one after the other
+	Calls     int      // how many; 0: until it is ended
+	Rate      int      // calls a second
+}
+
+// start starts SIPp; the caller waits for its end. What it logs as errors is in
+// the file errors of dir.
+func (s Scenario) start(t testing.TB, dir string) *devserver.Process {
+	t.Helper()
+	program := peers.SIPp(t)
+	scenario, err := filepath.Abs(s.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{s.Server, "-sf", scenario, "-i", "127.0.0.1", "-t", s.Transport, "-nostdin",
+		"-trace_err", "-error_file", filepath.Join(dir, "errors"), "-recv_timeout", "15000"}
+	if s.Port != 0 {
+		args = append(args, "-p", fmt.Sprint(s.Port))
+	}
+	if s.Calls != 0 {
+		args = append(args, "-m", fmt.Sprint(s.Calls), "-r", fmt.Sprint(s.Rate), "-timeout", "60s", "-timeout_error")
+	}
+	if len(s.Rows) > 0 {
+		rows := filepath.Join(dir, "rows.csv")
+		if err := os.WriteFile(rows, []byte("SEQUENTIAL\n"+strings.Join(s.Rows, "\n")+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, "-inf", rows)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	p, err := devserver.Command(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Run runs SIPp to its end and fails the test unless every call succeeded.
+func (s Scenario) Run(t testing.TB) {
+	t.Helper()
+	dir := t.TempDir()
+	p := s.start(t, dir)
+	select {
+	case <-p.Done():
+	case <-time.After(70 * time.Second):
+		t.Fatalf("sipp %s still runs\n%s", s.File, report(p, dir))
+	}
+	if p.Err() != nil {
+		t.Fatalf("sipp %s: %v\n%s", s.File, p.Err(), report(p, dir))
+	}
+}
+
+// Background runs SIPp until the test ends or stop is called, which returns
+// what it logged as errors.
+func (s Scenario) Background(t testing.TB) (stop func() string) {
+	t.Helper()
+	dir := t.TempDir()
+	p := s.start(t, dir)
+	return func() string {
+		p.Kill()
+		errors, _ := os.ReadFile(filepath.Join(dir, "errors"))
+		return string(errors)
+	}
+}
+
+// report is the last screen of statistics and the first errors.
+func report(p *devserver.Process, dir string) string {
+	errors, _ := os.ReadFile(filepath.Join(dir, "errors"))
+	if len(errors) > 4000 {
+		errors = errors[:4000]
+	}
+	screen := p.Log()
+	if len(screen) > 4000 {
+		screen = screen[len(screen)-4000:]
+	}
+	return screen + "\nerrors:\n" + string(errors)
+}
+
+// freePort returns a UDP port that was free a moment ago.
+func freePort(t testing.TB) int {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = socket.Close() }()
+	return socket.LocalAddr().(*net.UDPAddr).Port
+}
