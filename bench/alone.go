@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -31,7 +32,7 @@ func generatorAlone(s settings, dir, domain string) (rate float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = srv.stop() }()
+	defer func() { err = errors.Join(err, srv.cmd.Process.Kill()) }()
 	if srv.udp, err = net.ResolveUDPAddr("udp4", strings.TrimSpace(string(text))); err != nil {
 		return 0, err
 	}

@@ -16,11 +16,13 @@ import (
 // settings are the flags.
 type settings struct {
 	binary   string
+	other    string
 	out      string
 	users    int
 	calls    int
 	rounds   int
 	window   int
+	only     string
 	kamailio bool
 	install  bool
 }
@@ -28,11 +30,13 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.binary, "onhook", "", "the onhook binary; empty: built from this checkout")
+	flag.StringVar(&s.other, "other", "", "another onhook binary to measure in the place of Kamailio")
 	flag.StringVar(&s.out, "out", "", "write the report there too")
 	flag.IntVar(&s.users, "users", 20_000, "endpoints to create and register")
 	flag.IntVar(&s.calls, "calls", 10_000, "calls of one round")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each figure is measured; the median is printed")
 	flag.IntVar(&s.window, "window", 128, "requests under way at the same time")
+	flag.StringVar(&s.only, "only", "", "measure registration, refresh or call alone, as when profiling")
 	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
 	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
 	responder := flag.Bool("responder", false, "be the server that checks nothing, for what the generator alone can do")
@@ -79,26 +83,30 @@ func bench(s settings) (err error) {
 
 // measureAll starts the servers and measures them in turns.
 func measureAll(s settings, dir string) (r *report, err error) {
-	onhook, err := startOnhook(s, dir)
+	onhook, err := startOnhook(s.binary, s.users, dir, "onhook")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, onhook.stop()) }()
-	r = &report{settings: s, rig: readRig(), servers: []*measured{{server: onhook, figures: map[operation][]figure{}}}}
-	switch kamailio, missing, err := startKamailio(s, dir, onhook.domain); {
-	case err != nil:
+	r = &report{settings: s, operations: chosen(s.only), rig: readRig(), servers: []*measured{{server: onhook, figures: map[operation][]figure{}}}}
+	other, missing, err := startOther(s, dir, onhook.domain)
+	if err != nil {
 		return nil, err
-	case missing != "":
-		r.missing = missing
-	default:
-		defer func() { err = errors.Join(err, kamailio.stop()) }()
-		r.servers = append(r.servers, &measured{server: kamailio, figures: map[operation][]figure{}})
+	}
+	if r.missing = missing; missing == "" {
+		defer func() { err = errors.Join(err, other.stop()) }()
+		r.servers = append(r.servers, &measured{server: other, figures: map[operation][]figure{}})
 	}
 	for _, m := range r.servers {
 		if m.gen, err = newGenerator(m.server, s.users, s.window); err != nil {
 			return nil, err
 		}
 		defer m.gen.close()
+	}
+	for _, m := range r.servers { // everybody is known once before anything counts
+		if err := m.gen.registerAll(0); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.name, err)
+		}
 	}
 	drops := kernelDrops()
 	if err := r.rounds(); err != nil {
@@ -115,4 +123,14 @@ func measureAll(s settings, dir string) (r *report, err error) {
 	}
 	r.drops = kernelDrops() - drops
 	return r, nil
+}
+
+// startOther starts what onhook is compared with. missing says why there is
+// nothing.
+func startOther(s settings, dir, domain string) (srv *server, missing string, err error) {
+	if s.other == "" {
+		return startKamailio(s, dir, domain)
+	}
+	srv, err = startOnhook(s.other, s.users, dir, "other")
+	return srv, "", err
 }

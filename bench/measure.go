@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,15 @@ const (
 	call         operation = "call (INVITE, 180, 200, ACK, BYE, 200)"
 )
 
-var operations = []operation{registration, refresh, call}
+// chosen are the operations whose names begin so.
+func chosen(only string) (ops []operation) {
+	for _, op := range []operation{registration, refresh, call} {
+		if strings.HasPrefix(strings.TrimPrefix(string(op), "new "), only) {
+			ops = append(ops, op)
+		}
+	}
+	return ops
+}
 
 // measured is one server with what was found out about it.
 type measured struct {
@@ -35,7 +44,7 @@ type figure struct {
 // other, so that whatever else the machine does befalls both.
 func (r *report) rounds() error {
 	for round := range r.settings.rounds {
-		for _, op := range operations {
+		for _, op := range r.operations {
 			for i := range r.servers {
 				m := r.servers[(i+round)%len(r.servers)]
 				if err := m.round(op, r.settings); err != nil {
@@ -97,7 +106,7 @@ func (r *report) latencies() error {
 	for _, m := range r.servers {
 		m.latency = map[operation][]time.Duration{}
 	}
-	for _, op := range operations {
+	for _, op := range r.operations {
 		for _, m := range r.servers {
 			half := median(column(m.figures[op], rateOf)) / 2
 			if last := r.halfPeak[op]; last == 0 || half < last {

@@ -22,9 +22,9 @@ type devInfo struct {
 	SIP       map[string]string `json:"sip"`
 }
 
-// startOnhook starts onhook as it comes, with all users as endpoints.
-func startOnhook(s settings, dir string) (*server, error) {
-	binary := s.binary
+// startOnhook starts onhook as it comes, with all users as endpoints. An empty
+// binary is built from this checkout.
+func startOnhook(binary string, users int, dir, name string) (*server, error) {
 	if binary == "" {
 		binary = filepath.Join(dir, "onhook")
 		build := exec.Command("go", "build", "-trimpath", "-o", binary, "onhook/cmd/onhook")
@@ -37,8 +37,8 @@ func startOnhook(s settings, dir string) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s version: %w", binary, err)
 	}
-	data := filepath.Join(dir, "data")
-	srv, err := launch(dir, "onhook", binary, "dev", "--dir", data, "--ephemeral-ports")
+	data := filepath.Join(dir, name+"-data")
+	srv, err := launch(dir, name, binary, "dev", "--dir", data, "--ephemeral-ports")
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func startOnhook(s settings, dir string) (*server, error) {
 	if srv.udp, err = net.ResolveUDPAddr("udp4", info.SIP["udp"]); err != nil {
 		return nil, err
 	}
-	return srv, info.createEndpoints(s.users)
+	return srv, info.createEndpoints(users)
 }
 
 // createEndpoints makes the users through the bulk resource.

@@ -8,14 +8,15 @@ import (
 
 // report is everything that was measured. The first server is onhook.
 type report struct {
-	settings settings
-	rig      rig
-	servers  []*measured
-	missing  string // why there is no Kamailio
-	halfPeak map[operation]float64
-	sync     []time.Duration // sorted
-	alone    float64         // refreshes per second of the generator alone
-	drops    int
+	settings   settings
+	operations []operation
+	rig        rig
+	servers    []*measured
+	missing    string // why there is no Kamailio
+	halfPeak   map[operation]float64
+	sync       []time.Duration // sorted
+	alone      float64         // refreshes per second of the generator alone
+	drops      int
 }
 
 func (r *report) markdown() string {
@@ -46,7 +47,7 @@ func (r *report) cpuTable(b *strings.Builder) {
 		b.WriteString(" kamailio |")
 	}
 	b.WriteString("\n| --- |" + strings.Repeat(" --- |", 2*len(r.servers)+len(r.servers)/2*2+1-len(r.servers)/2) + "\n")
-	for _, op := range operations {
+	for _, op := range r.operations {
 		fmt.Fprintf(b, "| %s |", op)
 		for _, m := range r.servers {
 			cpu := column(m.figures[op], cpuOf)
@@ -72,7 +73,7 @@ func (r *report) latencyTable(b *strings.Builder) {
 		fmt.Fprintf(b, " %s p50 | p99 |", m.name)
 	}
 	b.WriteString("\n| --- | --- |" + strings.Repeat(" --- | --- |", len(r.servers)) + "\n")
-	for _, op := range operations {
+	for _, op := range r.operations {
 		fmt.Fprintf(b, "| %s | %.0f |", op, r.halfPeak[op])
 		for _, m := range r.servers {
 			fmt.Fprintf(b, " %s | %s |", milli(quantile(m.latency[op], 0.5)), milli(quantile(m.latency[op], 0.99)))

@@ -37,8 +37,11 @@ func launch(dir, name, binary string, args ...string) (*server, error) {
 	return &server{name: name, cmd: cmd}, nil
 }
 
-// stop ends the server. That it was interrupted is no error.
+// stop ends the server, by force if it must be. That it was interrupted is no
+// error.
 func (s *server) stop() error {
+	force := time.AfterFunc(stopTime, func() { _ = s.cmd.Process.Kill() })
+	defer force.Stop()
 	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		return err
 	}
@@ -49,7 +52,10 @@ func (s *server) stop() error {
 	return nil
 }
 
-const startTime = 30 * time.Second
+const (
+	startTime = 30 * time.Second
+	stopTime  = 10 * time.Second
+)
 
 // wait asks until a server is ready, or fails after startTime.
 func (s *server) wait(ready func() bool) error {
