@@ -260,7 +260,7 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		from := sipproxy.Caller{Domains: p.names.isDomain}
+		from := sipproxy.Caller{}
 		if caller.Kind == routing.Known {
 			from.Endpoint, from.Identity = caller.Endpoint.ID, caller.Endpoint.AOR()
 		}

@@ -2,7 +2,9 @@ package sipproxy
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,73 +30,149 @@ func (id CallID) String() string {
 	return string(b[:])
 }
 
-// calls knows which calls of this process are open. A cookie of a call that
+// tag is the hash of the called side's tag: it tells the dialogs of a call
+// apart, of which there are several when several devices answer.
+type tag = [8]byte
+
+// calls knows which calls of this process are open. A cookie of a dialog that
 // this process began and that is not open any more is refused; one from before
-// the last start is taken, unless the call was closed since.
+// the last start is taken, unless its dialog was closed since.
 type calls struct {
-	mu      sync.Mutex
-	started time.Time
-	max     int
-	open    map[CallID]time.Time // last request within the call
-	closed  map[CallID]time.Time // begun before the start, closed since
+	mu    sync.Mutex
+	epoch uint32 // of this process, in every cookie it makes
+	max   int
+	open  map[CallID]call
+	ended map[dialog]struct{} // begun before the start, closed since
 }
 
-const callIdle = 24 * time.Hour // a call without any request for so long has been forgotten by its phones
+type call struct {
+	seen    time.Time     // last request within the call
+	idle    time.Duration // without any request for so long, its phones have forgotten it
+	pending bool          // its first request has no final response yet
+	open    []tag         // dialogs that are established
+	closed  []tag         // dialogs that are over while another one is open
+}
 
-func newCalls(max int, now time.Time) *calls {
-	return &calls{started: now.Truncate(time.Second), max: max, open: map[CallID]time.Time{}, closed: map[CallID]time.Time{}}
+type dialog struct {
+	call CallID
+	tag  tag
+}
+
+const (
+	callIdle         = 24 * time.Hour
+	subscriptionIdle = 2 * time.Hour // a subscription is refreshed; a transfer is over sooner
+	maxDialogs       = 16            // of one call
+)
+
+func newCalls(max int) *calls {
+	var epoch [4]byte
+	rand.Read(epoch[:])
+	return &calls{epoch: binary.BigEndian.Uint32(epoch[:]), max: max, open: map[CallID]call{}, ended: map[dialog]struct{}{}}
 }
 
 // begin opens a call; false when too many are open.
-func (c *calls) begin(id CallID, now time.Time) bool {
+func (c *calls) begin(id CallID, idle time.Duration, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forget(now)
 	if len(c.open) >= c.max {
-		c.forget(now)
-		if len(c.open) >= c.max {
+		return false
+	}
+	c.open[id] = call{seen: now, idle: idle, pending: true}
+	return true
+}
+
+// answered opens one more dialog of a call, also when another one is over already.
+func (c *calls) answered(id CallID, t tag, idle time.Duration, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.open[id]
+	if !ok {
+		e = call{idle: idle}
+	}
+	e.seen = now
+	if !slices.Contains(e.open, t) && !slices.Contains(e.closed, t) && len(e.open) < maxDialogs {
+		e.open = append(e.open, t)
+	}
+	c.open[id] = e
+}
+
+// settled tells that the first request has its final response. A call without
+// a dialog is over then.
+func (c *calls) settled(id CallID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.open[id]; ok {
+		e.pending = false
+		c.put(id, e)
+	}
+}
+
+// touch reports whether a dialog is open, and keeps its call so.
+func (c *calls) touch(k *cookie, t tag, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.open[k.Call]
+	if slices.Contains(e.closed, t) {
+		return false
+	}
+	if k.Epoch != c.epoch {
+		if _, over := c.ended[dialog{k.Call, t}]; over || !ok && len(c.open) >= c.max {
 			return false
 		}
+		if e.idle = callIdle; !k.Invite {
+			e.idle = subscriptionIdle
+		}
+		if !slices.Contains(e.open, t) && len(e.open) < maxDialogs {
+			e.open = append(e.open, t)
+		}
+	} else if !ok {
+		return false
 	}
-	c.open[id] = now
+	e.seen = now
+	c.open[k.Call] = e
 	return true
 }
 
-// touch reports whether the call is open, and keeps it so.
-func (c *calls) touch(k *cookie, now time.Time) bool {
+// end closes a dialog, and its call with the last.
+func (c *calls) end(k *cookie, t tag) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.open[k.Call]; ok {
-		c.open[k.Call] = now
-		return true
+	if k.Epoch != c.epoch && len(c.ended) < c.max {
+		c.ended[dialog{k.Call, t}] = struct{}{}
 	}
-	if _, ok := c.closed[k.Call]; ok {
-		return false
+	e, ok := c.open[k.Call]
+	if !ok {
+		return
 	}
-	if !k.Created.Before(c.started) || len(c.open) >= c.max {
-		return false
+	if i := slices.Index(e.open, t); i >= 0 {
+		e.open = slices.Delete(e.open, i, i+1)
 	}
-	c.open[k.Call] = now
-	return true
+	if len(e.closed) < maxDialogs {
+		e.closed = append(e.closed, t)
+	}
+	c.put(k.Call, e)
 }
 
-// end closes a call.
-func (c *calls) end(k *cookie, now time.Time) { c.endCall(k.Call, k.Created, now) }
-
-func (c *calls) endCall(id CallID, created, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// put keeps a call while anything of it is open. The caller holds mu.
+func (c *calls) put(id CallID, e call) {
+	if e.pending || len(e.open) > 0 {
+		c.open[id] = e
+		return
+	}
 	delete(c.open, id)
-	if created.Before(c.started) && len(c.closed) < c.max {
-		c.closed[id] = now
-	}
 }
 
-// forget drops calls that have been idle for too long. It runs only when the
-// table is full. The caller holds mu.
+// forget looks at a few calls, others each time, and drops those that have been
+// idle for too long: the table is swept while it is used. The caller holds mu.
 func (c *calls) forget(now time.Time) {
-	for id, seen := range c.open {
-		if now.Sub(seen) > callIdle {
+	n := 0
+	for id, e := range c.open {
+		if now.Sub(e.seen) > e.idle {
 			delete(c.open, id)
+		}
+		if n++; n == 4 {
+			return
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"onhook/internal/account"
 	"onhook/internal/sip"
@@ -26,19 +25,20 @@ const cookieVersion = 1
 type side struct {
 	Endpoint account.EndpointID // 0 for a party that is no endpoint of ours
 	Flow     sip.Flow
-	Instance [8]byte // hash of the device's +sip.instance, zero when it has none
+	Port     uint16  // where it listens when its connection is gone, 0 for nowhere
+	Device   [8]byte // by which the device is known again on another flow, see device; zero for none
 }
 
 // cookie is what a Record-Route seals: one call, its dialog identifiers and
 // both sides.
 type cookie struct {
-	Call    CallID
-	Created time.Time
-	Invite  bool    // made by an INVITE; else its dialog ends with its subscription
-	CallID  [8]byte // hash of the Call-ID
-	Tag     [8]byte // hash of the caller's tag
-	Caller  side
-	Callee  side
+	Call   CallID
+	Epoch  uint32  // of the process that made it
+	Invite bool    // made by an INVITE; else its dialog ends with its subscription
+	CallID [8]byte // hash of the Call-ID
+	Tag    [8]byte // hash of the caller's tag
+	Caller side
+	Callee side
 }
 
 // sealer seals cookies with AES-256-GCM: opaque to those who carry them, and
@@ -66,7 +66,7 @@ func (s sealer) seal(dst []byte, c *cookie) []byte {
 		plain[1] = 1
 	}
 	plain = append(plain, c.Call[:]...)
-	plain = binary.BigEndian.AppendUint32(plain, uint32(c.Created.Unix()))
+	plain = binary.BigEndian.AppendUint32(plain, c.Epoch)
 	plain = append(plain, c.CallID[:]...)
 	plain = append(plain, c.Tag[:]...)
 	plain = c.Caller.append(plain)
@@ -92,7 +92,7 @@ func (s sealer) open(text string) (*cookie, error) {
 	if err != nil || len(plain) < 38 || plain[0] != cookieVersion {
 		return nil, errCookie
 	}
-	c := &cookie{Invite: plain[1] == 1, Call: CallID(plain[2:18]), Created: time.Unix(int64(binary.BigEndian.Uint32(plain[18:])), 0)}
+	c := &cookie{Invite: plain[1] == 1, Call: CallID(plain[2:18]), Epoch: binary.BigEndian.Uint32(plain[18:])}
 	copy(c.CallID[:], plain[22:])
 	copy(c.Tag[:], plain[30:])
 	rest := plain[38:]
@@ -113,7 +113,8 @@ func (s side) append(b []byte) []byte {
 	b = append(b, byte(len(addr)))
 	b = append(b, addr...)
 	b = binary.BigEndian.AppendUint16(b, s.Flow.Remote.Port())
-	return append(b, s.Instance[:]...)
+	b = binary.BigEndian.AppendUint16(b, s.Port)
+	return append(b, s.Device[:]...)
 }
 
 func (s *side) read(b []byte) (rest []byte, err error) {
@@ -126,7 +127,7 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 	s.Flow.Conn = binary.BigEndian.Uint64(b[11:])
 	n := int(b[19])
 	b = b[20:]
-	if len(b) < n+2+8 {
+	if len(b) < n+2+2+8 {
 		return nil, errCookie
 	}
 	addr, ok := netip.AddrFromSlice(b[:n])
@@ -134,8 +135,9 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 		return nil, errCookie
 	}
 	s.Flow.Remote = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:]))
-	copy(s.Instance[:], b[n+2:])
-	return b[n+10:], nil
+	s.Port = binary.BigEndian.Uint16(b[n+2:])
+	copy(s.Device[:], b[n+4:])
+	return b[n+12:], nil
 }
 
 // hash8 shortens a dialog identifier or an instance for the cookie.

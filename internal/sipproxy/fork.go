@@ -1,8 +1,6 @@
 package sipproxy
 
 import (
-	"errors"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,26 +12,29 @@ import (
 	"onhook/internal/siptransaction"
 )
 
-var newBranch = siptransaction.NewBranch
-
 // fork is one request on its way: the response context of RFC 3261 16.7. Its
 // lock is its own; what is sent under it never blocks, and the order of the
 // responses is what the lock is for.
 type fork struct {
-	proxy       *Proxy
-	tx          *siptransaction.Server
-	req         *sip.Message // a copy
-	source      sip.Flow
-	caller      Caller
-	callee      account.EndpointID
-	call        CallID
-	created     time.Time
-	recordRoute bool
-	inDialog    *Admission // nil outside dialogs
+	proxy    *Proxy
+	tx       *siptransaction.Server
+	method   sip.Method
+	req      *sip.Message // a copy; nil once everything is over
+	source   sip.Flow
+	caller   Caller
+	callee   account.EndpointID
+	call     CallID
+	arrived  time.Time
+	record   *cookie    // what the Record-Routes seal, without the callee; nil: not record-routed
+	routes   int        // Route values of ours, to be removed
+	loopMark string     // end of our branches, by which a loop shows (RFC 5393 4.2)
+	inDialog *Admission // nil outside dialogs
 
 	mu         sync.Mutex
 	targets    []location.Binding // not tried yet
+	spare      []location.Binding // further flows of devices that are being tried (RFC 5626 5.3)
 	branches   []*branch
+	pending    int // branches without a final answer
 	best       answer
 	challenges []byte // WWW- and Proxy-Authenticate of every 401 and 407 (16.7 step 7)
 	final      int    // status of the final response sent upstream, 0 before
@@ -42,80 +43,61 @@ type fork struct {
 	declined   bool   // a 6xx came: no further targets
 }
 
-// branch is one copy of the request, sent to one device.
-type branch struct {
-	fork   *fork
-	flow   sip.Flow
-	client *siptransaction.Client
-	timerC *siptransaction.Timer
-	done   bool
-	cancel bool // to be cancelled
-}
-
-// answer is the best final response so far.
-type answer struct {
-	score int
-	resp  *sip.Message // nil for one of our own
-	status,
-	code int // what the device said, before translation
-	reason, sentence string
-}
-
 // suspectPoll is how often a fork looks whether a device has come back.
 const suspectPoll = 100 * time.Millisecond
 
+var unreachable = answer{score: scoreLocal, status: 480, reason: "endpoint.unreachable", sentence: "The endpoint's device cannot be reached"}
+
 // start sends the request to the next group of targets that can be reached, or
-// ends the fork when there is none.
+// ends the fork when there is none. It runs on one goroutine at a time: first
+// the request's, then that of whatever ended the last branch.
 func (f *fork) start() {
 	if f.inDialog != nil {
 		f.startInDialog()
 		return
 	}
-	p := f.proxy
 	for {
-		f.mu.Lock()
-		if f.cancelled || f.declined || len(f.targets) == 0 {
-			f.mu.Unlock()
+		group := f.nextGroup()
+		if group == nil {
 			f.finish()
 			return
 		}
-		var group []location.Binding
-		group, f.targets = routing.NextGroup(f.targets)
-		f.mu.Unlock()
-
-		var sends []func()
+		var buf [4]*branch
+		branches := buf[:0]
 		for i := range group {
-			b := &group[i]
-			flow, err := p.deviceFlow(b)
+			flow, err := f.proxy.deviceFlow(&group[i])
 			if err != nil {
-				f.note(answer{score: scoreLocal, status: 480, reason: "endpoint.unreachable", sentence: "The endpoint's device cannot be reached"})
-				continue
+				f.note(unreachable)
+			} else if b := f.addBranch(flow, &group[i]); b != nil {
+				branches = append(branches, b)
 			}
-			w := rewrite{req: f.req, source: f.source, flow: flow, uri: b.Contact, path: b.Path, ownRealm: f.caller.Domains, identity: f.caller.Identity}
-			w.skipRoutes, _ = p.OwnRoutes(f.req)
-			if f.recordRoute {
-				w.record = &cookie{Call: f.call, Created: f.created, Invite: f.req.Method == sip.INVITE,
-					CallID: hash8(f.req.CallID), Tag: hash8(f.req.From.Tag()),
-					Caller: side{Endpoint: f.caller.Endpoint, Flow: f.callerFlow(), Instance: f.callerInstance()},
-					Callee: side{Endpoint: f.callee, Flow: flow, Instance: hash8(b.InstanceID)}}
-				w.call = f.call.String()
-			}
-			br := f.addBranch(flow)
-			sends = append(sends, func() { br.send(&w) })
 		}
-		for _, send := range sends { // only now: an answer to the first must not find the group at its end
-			send()
+		for _, b := range branches { // only now: an answer to the first must not find the group at its end
+			b.sendToDevice()
 		}
-		if len(sends) > 0 || f.waitForDevice() {
+		if len(branches) > 0 || f.waitForDevice() {
 			return
 		}
 	}
 }
 
+// nextGroup takes the next targets; nil when there are none, or no more wanted.
+func (f *fork) nextGroup() (group []location.Binding) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over() || len(f.targets) == 0 {
+		return nil
+	}
+	group, f.targets = routing.NextGroup(f.targets)
+	return group
+}
+
+// over reports whether no further branch may be tried. The caller holds mu.
+func (f *fork) over() bool { return f.final != 0 || f.cancelled || f.declined }
+
 // startInDialog sends the request to the other side of its call.
 func (f *fork) startInDialog() {
-	p, a := f.proxy, f.inDialog
-	flow, err := p.flowOf(a.to)
+	flow, err := f.proxy.flowOf(f.inDialog.to)
 	if err != nil {
 		f.note(answer{score: scoreLocal, status: 480, reason: "flow.lost", sentence: "The device's connection is gone"})
 		if !f.waitForDevice() {
@@ -123,8 +105,12 @@ func (f *fork) startInDialog() {
 		}
 		return
 	}
-	w := rewrite{req: f.req, source: f.source, flow: flow, uri: f.req.RequestURI, skipRoutes: a.routes}
-	f.addBranch(flow).send(&w)
+	b := f.addBranch(flow, nil)
+	if b == nil { // cancelled while it waited
+		f.finish()
+		return
+	}
+	b.send(&rewrite{req: f.req, source: f.source, flow: flow, uri: f.req.RequestURI, skipRoutes: f.routes})
 }
 
 // waitForDevice comes back to start in a moment while a device that registered
@@ -132,140 +118,66 @@ func (f *fork) startInDialog() {
 // the time is over.
 func (f *fork) waitForDevice() bool {
 	p := f.proxy
-	if f.callee == 0 {
+	if f.callee == 0 || time.Since(f.arrived) > p.SuspectWait {
 		return false
+	}
+	suspects := false
+	for _, b := range p.Bindings.Lookup(location.Key(f.callee), nil) {
+		suspects = suspects || b.FlowBound
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if len(f.branches) > 0 || len(f.targets) > 0 || f.cancelled {
+	if !suspects || len(f.branches) > 0 || len(f.targets) > 0 || f.over() {
 		return false // some device was reached, what it said holds; or another group is to be tried
 	}
-	suspects := false
-	bindings := p.Bindings.Lookup(location.Key(f.callee), nil)
-	for i := range bindings {
-		suspects = suspects || bindings[i].FlowBound
-	}
-	start := f.created
-	if f.inDialog != nil {
-		start = f.inDialog.arrived
-	}
-	if !suspects || time.Since(start) > p.SuspectWait {
-		return false
-	}
 	p.Transactions.AfterFunc(suspectPoll, func() {
-		f.mu.Lock()
 		if f.inDialog == nil {
-			f.targets = p.Bindings.Lookup(location.Key(f.callee), nil)
-			routing.Order(f.targets)
+			targets := p.Bindings.Lookup(location.Key(f.callee), nil)
+			routing.Order(targets)
+			f.mu.Lock()
+			f.targets = f.permitted(targets)
+			f.mu.Unlock()
 		}
-		f.mu.Unlock()
 		f.start()
 	})
 	return true
 }
 
-// callerFlow is the way back to the caller for requests within the dialog: the
-// flow it came on, or over UDP the Contact where that is the very host.
-func (f *fork) callerFlow() sip.Flow {
-	flow := f.source
-	if flow.Transport != sip.UDP {
-		return flow
+// permitted leaves out what a sips: target may not be sent to (RFC 3261 26.2.2).
+func (f *fork) permitted(targets []location.Binding) []location.Binding {
+	if f.final != 0 || !strings.HasPrefix(strings.ToLower(f.req.RequestURI), "sips:") {
+		return targets
 	}
-	if c := f.req.Values(sip.Contact); c.Next() {
-		if na, err := sip.ParseNameAddr(c.Value); err == nil {
-			if addr, ok := f.proxy.listensAt(&location.Binding{Contact: na.URI, Flow: flow}); ok {
-				flow.Remote = addr
+	secure := targets[:0]
+	for _, b := range targets {
+		if b.Flow.Transport.Secure() {
+			secure = append(secure, b)
+		}
+	}
+	return secure
+}
+
+// addBranch adds a branch to be sent. It returns nil when the fork is over, and
+// for a further flow of a device that is being tried on another one: that is
+// kept in case the other fails (RFC 5626 5.3).
+func (f *fork) addBranch(flow sip.Flow, target *location.Binding) *branch {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over() {
+		return nil
+	}
+	if target != nil && target.InstanceID != "" {
+		for _, other := range f.branches {
+			if !other.failed && other.target.InstanceID == target.InstanceID {
+				f.spare = append(f.spare, *target)
+				return nil
 			}
 		}
 	}
-	return flow
-}
-
-// callerInstance is the instance of the caller's device, by which it is found
-// again when its connection has changed.
-func (f *fork) callerInstance() [8]byte {
-	if f.caller.Endpoint == 0 {
-		return [8]byte{}
-	}
-	for _, b := range f.proxy.Bindings.Lookup(location.Key(f.caller.Endpoint), nil) {
-		if b.Flow == f.source {
-			return hash8(b.InstanceID)
-		}
-	}
-	return [8]byte{}
-}
-
-func (f *fork) addBranch(flow sip.Flow) *branch {
-	b := &branch{fork: f, flow: flow}
-	f.mu.Lock()
+	b := &branch{fork: f, flow: flow, target: target}
 	f.branches = append(f.branches, b)
-	f.mu.Unlock()
+	f.pending++
 	return b
-}
-
-// send starts the branch's client transaction.
-func (b *branch) send(w *rewrite) {
-	f := b.fork
-	p := f.proxy
-	w.branch = newBranch()
-	w.hops = maxForwards(f.req) - 1
-	if f.req.Method == sip.INVITE {
-		b.armTimerC()
-	}
-	p.stats.forwarded.Add(1)
-	client, err := p.Transactions.Request(b.flow, w.append(p, nil), b)
-	if err != nil {
-		b.Failed(nil, err)
-		return
-	}
-	f.mu.Lock()
-	b.client = client
-	cancel := b.cancel && !b.done
-	f.mu.Unlock()
-	if cancel {
-		b.sendCancel()
-	}
-}
-
-// armTimerC limits how long a branch may ring (RFC 3261 16.6 step 11, 16.8).
-func (b *branch) armTimerC() {
-	f := b.fork
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if b.timerC != nil {
-		b.timerC.Stop()
-	}
-	if b.done {
-		return
-	}
-	b.timerC = f.proxy.Transactions.AfterFunc(f.proxy.TimerC, func() {
-		f.note(answer{score: scoreNoAnswer, status: 408, reason: "call.no_answer", sentence: "Nobody answered"})
-		f.cancelBranches(func(other *branch) bool { return other == b })
-	})
-}
-
-// Response takes what the device answered (RFC 3261 16.7).
-func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
-	switch f := b.fork; {
-	case resp.Status < 200:
-		if resp.Status > 100 && f.req.Method == sip.INVITE {
-			b.armTimerC()
-		}
-		f.provisional(b, resp)
-	case resp.Status < 300:
-		f.success(b, resp)
-	default:
-		f.failure(b, rate(resp))
-	}
-}
-
-// Failed takes the end of a branch that no device ended.
-func (b *branch) Failed(_ *siptransaction.Client, err error) {
-	a := answer{score: scoreLocal, status: 480, reason: "endpoint.unreachable", sentence: "The endpoint's device cannot be reached"}
-	if errors.Is(err, siptransaction.ErrTimeout) {
-		a = answer{score: scoreLocal, status: 408, reason: "endpoint.no_response", sentence: "The endpoint's device did not answer"}
-	}
-	b.fork.failure(b, a)
 }
 
 func (f *fork) provisional(b *branch, resp *sip.Message) {
@@ -275,8 +187,16 @@ func (f *fork) provisional(b *branch, resp *sip.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.final == 0 && !b.done {
-		f.tx.Respond(resp.Status, appendResponse(nil, resp, resp.Status, nil))
+		f.forwardResponse(resp, resp.Status, nil)
 	}
+}
+
+// forwardResponse sends a device's response upstream. The caller holds mu.
+func (f *fork) forwardResponse(resp *sip.Message, status int, extra []byte) {
+	buf := f.proxy.buffers.Get().(*[]byte)
+	*buf = appendResponse((*buf)[:0], resp, status, extra)
+	f.tx.Respond(status, *buf)
+	f.proxy.buffers.Put(buf)
 }
 
 // success passes on a 2xx. Every 2xx to an INVITE goes upstream, also a second
@@ -284,17 +204,22 @@ func (f *fork) provisional(b *branch, resp *sip.Message) {
 // late for: the caller then knows of the call and ends it.
 func (f *fork) success(b *branch, resp *sip.Message) {
 	f.mu.Lock()
-	b.finishLocked()
+	b.finish()
 	first := f.final == 0
-	if first || f.req.Method == sip.INVITE {
+	if first || f.method == sip.INVITE {
 		f.final = resp.Status
-		f.tx.Respond(resp.Status, appendResponse(nil, resp, resp.Status, nil))
+		if t := hash8(resp.To.Tag()); f.record != nil && b.dialog != t { // not again for a retransmission
+			b.dialog = t
+			f.proxy.calls.answered(f.call, t, idleOf(f.method), time.Now())
+		}
+		f.forwardResponse(resp, resp.Status, nil)
 	}
 	f.mu.Unlock()
 	if first {
-		f.cancelBranches(func(other *branch) bool { return other != b })
+		f.cancelBranches(nil)
 		f.ended(resp.Status)
 	}
+	f.release()
 }
 
 // failure notes the final answer of one branch, and ends the fork with the last.
@@ -304,77 +229,50 @@ func (f *fork) failure(b *branch, a answer) {
 		f.mu.Unlock()
 		return
 	}
-	b.finishLocked()
-	f.mu.Unlock()
-	f.note(a)
-	f.mu.Lock()
-	pending := false
-	for _, other := range f.branches {
-		pending = pending || !other.done
+	b.finish()
+	f.noteLocked(a)
+	if b.failed = a.resp == nil || a.code == 430; b.failed {
+		f.useSpare(b.target)
 	}
 	declined := a.code >= 600
 	f.declined = f.declined || declined
+	last := f.pending == 0
 	f.mu.Unlock()
-	if declined {
-		f.cancelBranches(func(*branch) bool { return true })
-	}
-	if pending {
-		return
-	}
-	if f.inDialog != nil {
+	switch {
+	case declined && !last:
+		f.cancelBranches(nil)
+	case !last:
+	case f.inDialog != nil:
 		f.finish()
-		return
-	}
-	f.start()
-}
-
-func (b *branch) finishLocked() {
-	b.done = true
-	if b.timerC != nil {
-		b.timerC.Stop()
-	}
-}
-
-// Scores of final responses: the lowest is passed on (RFC 3261 16.7 step 6).
-const (
-	scoreDecline   = 1   // 6xx
-	scoreRedirect  = 300 // 3xx
-	scoreWanted    = 400 // 4xx that help the caller to do better
-	scoreNoAnswer  = 405 // Timer C: before the 487 that our CANCEL brings
-	scoreClient    = 410
-	scoreTimeout   = 420 // 408 says least
-	scoreServer    = 500
-	scoreLocal     = 900 // no device said it: anything a device says is better
-	scoreCancelled = 950
-)
-
-// rate judges a device's final response.
-func rate(resp *sip.Message) answer {
-	a := answer{resp: resp.Clone(), status: resp.Status, code: resp.Status}
-	switch s := resp.Status; {
-	case s >= 600:
-		a.score = scoreDecline
-	case s >= 500:
-		a.score = scoreServer
-		if s == 503 { // 16.7 step 6: it speaks of one device, not of us
-			a.status = 500
-		}
-	case s == 401, s == 407, s == 415, s == 420, s == 484:
-		a.score = scoreWanted
-	case s == 408:
-		a.score = scoreTimeout
-	case s >= 400:
-		a.score = scoreClient
 	default:
-		a.score = scoreRedirect
+		f.start()
 	}
-	return a
+}
+
+// useSpare brings a device's further flows into play. The caller holds mu.
+func (f *fork) useSpare(failed *location.Binding) {
+	kept := f.spare[:0]
+	for _, s := range f.spare {
+		if s.InstanceID == failed.InstanceID {
+			f.targets = append([]location.Binding{s}, f.targets...)
+		} else {
+			kept = append(kept, s)
+		}
+	}
+	f.spare = kept
 }
 
 // note keeps an answer if it is the best so far.
 func (f *fork) note(a answer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.noteLocked(a)
+}
+
+func (f *fork) noteLocked(a answer) {
+	if f.final != 0 {
+		return
+	}
 	if a.resp != nil && (a.code == 401 || a.code == 407) {
 		for _, h := range a.resp.Headers {
 			if h.ID == sip.WWWAuthenticate || h.ID == sip.ProxyAuthenticate {
@@ -392,6 +290,7 @@ func (f *fork) finish() {
 	f.mu.Lock()
 	if f.final != 0 {
 		f.mu.Unlock()
+		f.release()
 		return
 	}
 	best := f.best
@@ -399,50 +298,49 @@ func (f *fork) finish() {
 		best = answer{score: scoreCancelled, status: 487}
 	}
 	if best.score == 0 {
-		best = answer{status: 480, reason: "endpoint.unregistered", sentence: "The endpoint is not registered"}
+		best = answer{score: scoreLocal, status: 480, reason: "endpoint.unregistered", sentence: "The endpoint is not registered"}
 	}
 	f.final = best.status
-	if best.resp != nil {
-		var extra []byte
-		resp := best.resp
-		if best.code == 401 || best.code == 407 {
-			resp, extra = withoutChallenges(resp), f.challenges
-		}
-		f.tx.Respond(best.status, appendResponse(nil, resp, best.status, extra))
-	} else {
-		f.tx.Respond(best.status, f.appendOwn(nil, best.status, best.reason, best.sentence))
+	switch {
+	case best.resp != nil && (best.code == 401 || best.code == 407):
+		f.forwardResponse(withoutChallenges(best.resp), best.status, f.challenges)
+	case best.resp != nil:
+		f.forwardResponse(best.resp, best.status, nil)
+	case best.status == 480 && f.inDialog == nil && f.caller.Endpoint == 0: // outsiders are not told who exists
+		f.reply(480, "", "")
+	default:
+		f.reply(best.status, best.reason, best.sentence)
 	}
 	f.mu.Unlock()
 	f.ended(best.status)
+	f.release()
 }
 
-// withoutChallenges drops the challenges of the one response: those of all
-// responses are put in instead.
-func withoutChallenges(resp *sip.Message) *sip.Message {
-	kept := *resp
-	kept.Headers = nil
-	for _, h := range resp.Headers {
-		if h.ID != sip.WWWAuthenticate && h.ID != sip.ProxyAuthenticate {
-			kept.Headers = append(kept.Headers, h)
-		}
-	}
-	return &kept
-}
-
-// ended closes the call where the final response means its end.
+// ended closes the dialog where the final response means its end.
 func (f *fork) ended(status int) {
 	p := f.proxy
 	switch {
 	case f.inDialog == nil:
-		if f.recordRoute && status >= 300 {
-			p.calls.endCall(f.call, f.created, time.Now())
+		if f.record != nil {
+			p.calls.settled(f.call)
 		}
-	case f.req.Method == sip.BYE && f.inDialog.cookie.Invite,
-		f.req.Method == sip.NOTIFY && !f.inDialog.cookie.Invite && subscriptionOver(f.req):
-		p.calls.end(f.inDialog.cookie, time.Now())
+	case status == 401 || status == 407: // it comes again, with credentials
+	case f.method == sip.BYE && f.inDialog.cookie.Invite,
+		f.method == sip.NOTIFY && !f.inDialog.cookie.Invite && f.inDialog.last:
+		p.calls.end(f.inDialog.cookie, f.inDialog.dialog)
 	}
-	if f.req.Method == sip.INVITE || f.req.Method == sip.BYE {
-		p.Logger.Debug("call", "call_id", f.call.String(), "method", f.req.Method, "status", status)
+	if f.method == sip.INVITE || f.method == sip.BYE {
+		p.logCall(f, status)
+	}
+}
+
+// release lets go of the request once nothing can ask for it any more: the
+// transaction keeps the fork for another half minute, for a late 2xx.
+func (f *fork) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.final != 0 && f.pending == 0 {
+		f.req, f.targets, f.spare, f.challenges, f.best = nil, nil, nil, nil, answer{}
 	}
 }
 
@@ -455,28 +353,25 @@ func subscriptionOver(notify *sip.Message) bool {
 // cancel passes on the caller's CANCEL.
 func (f *fork) cancel(reason string) {
 	f.mu.Lock()
-	f.cancelled, f.reason = true, reason
-	none := true
-	for _, b := range f.branches {
-		none = none && b.done
-	}
+	f.cancelled, f.reason = true, strings.Clone(reason) // a branch may need it later
+	none := f.pending == 0
 	f.mu.Unlock()
 	if none {
 		f.finish()
 		return
 	}
-	f.cancelBranches(func(*branch) bool { return true })
+	f.cancelBranches(nil)
 }
 
-// cancelBranches cancels the pending branches that match.
-func (f *fork) cancelBranches(match func(*branch) bool) {
-	if f.req.Method != sip.INVITE {
+// cancelBranches cancels the pending branches, or that one only.
+func (f *fork) cancelBranches(only *branch) {
+	if f.method != sip.INVITE {
 		return // RFC 3261 9.1: only an INVITE is cancelled
 	}
 	var now []*branch
 	f.mu.Lock()
 	for _, b := range f.branches {
-		if b.done || b.cancel || !match(b) {
+		if b.done || b.cancel || only != nil && b != only {
 			continue
 		}
 		b.cancel = true
@@ -490,51 +385,14 @@ func (f *fork) cancelBranches(match func(*branch) bool) {
 	}
 }
 
-// sendCancel cancels the branch and says why (RFC 3326).
-func (b *branch) sendCancel() {
-	f := b.fork
-	f.mu.Lock()
-	reason := f.reason
-	switch {
-	case f.final >= 200 && f.final < 300:
-		reason = `SIP;cause=200;text="Call completed elsewhere"`
-	case f.declined:
-		reason = `SIP;cause=603;text="Declined"`
-	}
-	f.mu.Unlock()
-	var extra []byte
-	if reason != "" {
-		extra = sip.AppendHeader(extra, sip.Reason, reason)
-	}
-	b.client.Cancel(extra)
-}
-
 // reply answers the request with a response of our own.
 func (f *fork) reply(status int, reason, sentence string) {
-	f.tx.Respond(status, f.appendOwn(nil, status, reason, sentence))
-}
-
-func (f *fork) appendOwn(dst []byte, status int, reason, sentence string) []byte {
 	tag := ""
 	if status > 100 {
-		tag = newBranch()[len(sip.MagicCookie):]
+		tag = f.tx.ToTag() // RFC 3261 9.2: the one in the answer to a CANCEL
 	}
-	return AppendRefusal(dst, f.req, f.source, status, tag, "", reason, sentence)
+	buf := f.proxy.buffers.Get().(*[]byte)
+	*buf = AppendRefusal((*buf)[:0], f.req, f.source, status, tag, "", reason, sentence)
+	f.tx.Respond(status, *buf)
+	f.proxy.buffers.Put(buf)
 }
-
-// AppendRefusal writes a whole response of this server's to req, with its
-// reason as Warning and X-Onhook-Reason where there is one.
-func AppendRefusal(dst []byte, req *sip.Message, source sip.Flow, status int, toTag, domain, reason, sentence string) []byte {
-	dst = sip.AppendReply(dst, req, source.Remote, status, "", toTag)
-	if reason != "" {
-		if domain == "" {
-			domain = "onhook"
-		}
-		dst = sip.AppendHeader(dst, sip.Warning, "399 "+domain+" "+strconv.Quote(sentence))
-		dst = sip.AppendField(dst, ReasonHeader, reason)
-	}
-	return sip.AppendBody(dst, nil)
-}
-
-// ReasonHeader carries the code of a refusal.
-const ReasonHeader = "X-Onhook-Reason"

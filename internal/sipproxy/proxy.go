@@ -1,8 +1,13 @@
 package sipproxy
 
 import (
+	"context"
+	"hash/maphash"
 	"log/slog"
 	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,9 +51,11 @@ type Config struct {
 // Proxy forwards requests.
 type Proxy struct {
 	Config
-	sealer sealer
-	calls  *calls
-	stats  counters
+	sealer   sealer
+	calls    *calls
+	loopSeed maphash.Seed
+	buffers  sync.Pool // of *[]byte: neither transactions nor the transport keep what they are given
+	stats    counters
 }
 
 type counters struct{ forwarded, refused, stray atomic.Uint64 }
@@ -76,7 +83,9 @@ func New(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls, time.Now())}, nil
+	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), loopSeed: maphash.MakeSeed()}
+	p.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
+	return p, nil
 }
 
 // Stats returns the counts.
@@ -88,7 +97,6 @@ func (p *Proxy) Stats() Stats {
 type Caller struct {
 	Endpoint account.EndpointID // 0 for somebody outside
 	Identity string             // address-of-record to assert (RFC 3325), "" for none
-	Domains  func(realm string) bool
 }
 
 // Forward sends a request without a To tag to the targets of a decision and
@@ -101,143 +109,25 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		source:  source,
 		caller:  caller,
 		callee:  d.Callee.ID,
-		created: time.Now(),
+		arrived: time.Now(),
 		targets: d.Targets,
 	}
-	if createsDialog(req.Method) {
+	f.method = f.req.Method
+	if f.loopMark = p.loopMark(req.RequestURI); loops(req, f.loopMark) {
+		f.reply(482, "request.loop", "The request has been here before")
+		return
+	}
+	f.routes, _ = p.OwnRoutes(req)
+	if createsDialog(f.method) {
 		f.call = newCallID()
-		f.recordRoute = true
-		if !p.calls.begin(f.call, f.created) {
+		if !p.calls.begin(f.call, idleOf(f.method), f.arrived) {
 			f.reply(503, "server.too_many_calls", "Too many calls")
 			return
 		}
+		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.method == sip.INVITE,
+			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: p.callerSide(f.req, source, caller.Endpoint)}
 	}
-	tx.SetUser(f)
-	if req.Method == sip.INVITE {
-		f.reply(100, "", "")
-		p.Logger.Debug("call", "call_id", f.call.String(), "from", caller.Identity, "to", d.Callee.AOR(), "devices", len(d.Targets))
-	}
-	if tx.Cancelled() {
-		f.cancel("")
-		return
-	}
-	f.start()
-}
-
-// createsDialog reports whether a request of this method makes a dialog, and so
-// is record-routed.
-func createsDialog(m sip.Method) bool {
-	return m == sip.INVITE || m == sip.SUBSCRIBE || m == sip.REFER
-}
-
-// Cancel passes on a caller's CANCEL (RFC 3261 16.10). It does nothing for a
-// transaction that is not the proxy's.
-func (p *Proxy) Cancel(tx *siptransaction.Server, cancel *sip.Message) {
-	if f, ok := tx.User().(*fork); ok {
-		reason, _ := cancel.Value(sip.Reason)
-		f.cancel(reason)
-	}
-}
-
-// Admission is what a request with a To tag is let in by.
-type Admission struct {
-	cookie     *cookie
-	to         side // where it goes
-	fromCaller bool
-	routes     int // Route values of ours, to be removed
-	arrived    time.Time
-}
-
-// Refusal says why a request with a To tag is not let in.
-type Refusal struct {
-	Status   int
-	Reason   string
-	Sentence string
-}
-
-// Admit opens the cookie of a request with a To tag. It is let in when the
-// cookie is ours, belongs to this Call-ID and to one of the two directions of
-// its dialog, and its call is open; and when it comes from where that side is.
-func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) {
-	a := &Admission{arrived: time.Now()}
-	for c := req.Values(sip.Route); c.Next(); a.routes++ {
-		text, ok := p.ownRoute(c.Value)
-		if !ok {
-			break
-		}
-		if a.routes == 0 {
-			a.cookie, _ = p.sealer.open(text) // nil for one that is not ours: refused below
-		}
-	}
-	if a.cookie == nil {
-		return nil, &Refusal{481, "dialog.unknown", "There is no such call here"}
-	}
-	k := a.cookie
-	var from side
-	switch k.Tag {
-	case hash8(req.From.Tag()):
-		a.fromCaller, from, a.to = true, k.Caller, k.Callee
-	case hash8(req.To.Tag()):
-		from, a.to = k.Callee, k.Caller
-	default:
-		p.stats.refused.Add(1)
-		return nil, &Refusal{403, "dialog.foreign", "This route belongs to another call"}
-	}
-	if k.CallID != hash8(req.CallID) {
-		p.stats.refused.Add(1)
-		return nil, &Refusal{403, "dialog.foreign", "This route belongs to another call"}
-	}
-	if !p.comesFrom(from, source) {
-		p.stats.refused.Add(1)
-		return nil, &Refusal{403, "dialog.foreign", "This route belongs to another party"}
-	}
-	if !p.calls.touch(k, time.Now()) {
-		p.stats.refused.Add(1)
-		return nil, &Refusal{403, "dialog.closed", "This call is over"}
-	}
-	return a, nil
-}
-
-// comesFrom reports whether a request may come from this side: by its flow, or
-// from its address, or from where its endpoint is registered now.
-func (p *Proxy) comesFrom(s side, source sip.Flow) bool {
-	if s.Flow == source || s.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {
-		return true
-	}
-	if s.Endpoint == 0 {
-		return false
-	}
-	for _, b := range p.Bindings.Lookup(location.Key(s.Endpoint), nil) {
-		if b.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {
-			return true
-		}
-	}
-	return false
-}
-
-// ownRoute looks at one Route value: whether it is ours, and its cookie.
-func (p *Proxy) ownRoute(value string) (text string, ours bool) {
-	na, err := sip.ParseNameAddr(value)
-	if err != nil {
-		return "", false
-	}
-	u, err := sip.ParseURI(na.URI)
-	if err != nil || !u.IsSIP() || u.HasUser {
-		return "", false
-	}
-	text, _ = u.Params.Get(CookieParam)
-	return text, p.Ours(u.Host, u.Port)
-}
-
-// OwnRoutes counts the Route values at the top that are this server's, and
-// returns the first one after them, "" when there is none (RFC 3261 16.4).
-func (p *Proxy) OwnRoutes(req *sip.Message) (n int, next string) {
-	for c := req.Values(sip.Route); c.Next(); n++ {
-		if _, ok := p.ownRoute(c.Value); !ok {
-			return n, c.Value
-		}
-	}
-	return n, ""
+	p.run(f)
 }
 
 // ForwardInDialog sends an admitted request to the other side of its call.
@@ -249,67 +139,80 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 		source:   source,
 		callee:   a.to.Endpoint,
 		call:     a.cookie.Call,
-		created:  a.cookie.Created,
+		arrived:  time.Now(),
+		routes:   a.routes,
 		inDialog: a,
 	}
-	tx.SetUser(f)
-	if req.Method == sip.INVITE {
+	f.method = f.req.Method
+	a.last = f.method == sip.NOTIFY && subscriptionOver(req)
+	p.run(f)
+}
+
+// run starts a fork, unless its CANCEL has come already.
+func (p *Proxy) run(f *fork) {
+	f.tx.SetUser(f)
+	if f.method == sip.INVITE {
 		f.reply(100, "", "")
+		if f.tx.Cancelled() {
+			f.cancel("")
+			return
+		}
 	}
 	f.start()
 }
 
-// ACK passes on the ACK of a 2xx (RFC 3261 16: it has no transaction). One
-// that is not admitted is dropped.
-func (p *Proxy) ACK(req *sip.Message, source sip.Flow) {
-	a, refusal := p.Admit(req, source)
-	if refusal != nil {
-		p.stats.stray.Add(1)
-		return
-	}
-	flow, err := p.flowOf(a.to)
-	if err != nil {
-		p.stats.stray.Add(1)
-		return
-	}
-	hops := maxForwards(req)
-	if hops == 0 {
-		p.stats.stray.Add(1)
-		return
-	}
-	w := rewrite{req: req, source: source, flow: flow, uri: req.RequestURI, branch: newBranch(), skipRoutes: a.routes, hops: hops - 1}
-	if p.Transport.Send(flow, w.append(p, nil)) != nil {
-		p.stats.stray.Add(1)
+func (p *Proxy) logCall(f *fork, status int) {
+	if p.Logger.Enabled(context.Background(), slog.LevelDebug) {
+		p.Logger.Debug("call", "call_id", f.call.String(), "method", f.method, "from", f.caller.Identity, "status", status)
 	}
 }
 
-// flowOf finds the way to a side of a call as it is now: its own flow while it
-// lasts, else the present flow of the same device.
-func (p *Proxy) flowOf(s side) (sip.Flow, error) {
-	if s.Endpoint != 0 {
-		bindings := p.Bindings.Lookup(location.Key(s.Endpoint), nil)
-		for i := range bindings {
-			if flow, err := p.deviceFlow(&bindings[i]); err == nil && flow == s.Flow {
-				return flow, nil
-			}
-		}
-		for i := range bindings {
-			if b := &bindings[i]; s.Instance != [8]byte{} && hash8(b.InstanceID) == s.Instance {
-				if flow, err := p.deviceFlow(b); err == nil {
-					return flow, nil
-				}
-			}
+// loopMark ends the branches of requests to one address: another request to it
+// that carries such a branch has come back unchanged (RFC 5393 4.2). Nothing but
+// the Request-URI decides where a request goes.
+func (p *Proxy) loopMark(uri string) string {
+	return "-" + strconv.FormatUint(maphash.String(p.loopSeed, uri), 36)
+}
+
+func loops(req *sip.Message, mark string) bool {
+	for i := range req.Headers {
+		if h := &req.Headers[i]; h.ID == sip.Via && strings.Contains(h.Value, mark) {
+			return true
 		}
 	}
-	if s.Flow.Transport == sip.UDP || p.Transport.Alive(s.Flow) {
-		return s.Flow, nil
+	return false
+}
+
+// createsDialog reports whether a request of this method makes a dialog, and so
+// is record-routed.
+func createsDialog(m sip.Method) bool {
+	return m == sip.INVITE || m == sip.SUBSCRIBE || m == sip.REFER
+}
+
+// idleOf is how long a call or subscription may be silent.
+func idleOf(m sip.Method) time.Duration {
+	if m == sip.INVITE {
+		return callIdle
 	}
-	if s.Endpoint != 0 {
-		// The connection is gone. A device without +sip.instance is known again
-		// only when it is the endpoint's only one.
-		if bindings := p.Bindings.Lookup(location.Key(s.Endpoint), nil); len(bindings) == 1 {
-			return p.deviceFlow(&bindings[0])
+	return subscriptionIdle
+}
+
+// Cancel passes on a caller's CANCEL (RFC 3261 16.10). It does nothing for a
+// transaction that is not the proxy's.
+func (p *Proxy) Cancel(tx *siptransaction.Server, cancel *sip.Message) {
+	if f, ok := tx.User().(*fork); ok {
+		reason, _ := cancel.Value(sip.Reason)
+		f.cancel(reason)
+	}
+}
+
+// OwnRoutes counts the Route values at the top that are this server's, and
+// returns the first one after them, "" when there is none (RFC 3261 16.4).
+func (p *Proxy) OwnRoutes(req *sip.Message) (n int, next string) {
+	for c := req.Values(sip.Route); c.Next(); n++ {
+		if _, ok := p.ownRoute(c.Value); !ok {
+			return n, c.Value
 		}
 	}
-	return sip.Flow{}, errFlowGone
+	return n, ""
 }

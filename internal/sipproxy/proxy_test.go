@@ -43,7 +43,11 @@ func (w *world) Dial(t sip.Transport, remote netip.AddrPort, _ string) (sip.Flow
 	return sip.Flow{Transport: t, Conn: 99, Remote: remote}, nil
 }
 
-func (w *world) Alive(flow sip.Flow) bool { return !w.dead[flow.Remote] }
+func (w *world) Alive(flow sip.Flow) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.dead[flow.Remote]
+}
 
 func (w *world) SentBy(sip.Flow) string { return "192.0.2.1:5060" }
 
@@ -469,8 +473,8 @@ func TestCookieRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cookie{Call: newCallID(), Created: time.Unix(1_700_000_000, 0), Invite: true, CallID: hash8("a"), Tag: hash8("b"),
-		Caller: side{Endpoint: 123456789012345, Flow: sip.Flow{Transport: sip.WSS, Listener: 3, Conn: 1 << 60, Remote: netip.MustParseAddrPort("[2001:db8::1]:50000")}, Instance: hash8("urn:uuid:1")},
+	want := cookie{Call: newCallID(), Epoch: 77, Invite: true, CallID: hash8("a"), Tag: hash8("b"),
+		Caller: side{Endpoint: 123456789012345, Flow: sip.Flow{Transport: sip.WSS, Listener: 3, Conn: 1 << 60, Remote: netip.MustParseAddrPort("[2001:db8::1]:50000")}, Port: 5070, Device: hash8("urn:uuid:1")},
 		Callee: side{Flow: udp(deviceA)}}
 	text := s.seal(nil, &want)
 	got, err := s.open(string(text))

@@ -21,7 +21,7 @@ type rewrite struct {
 	record     *cookie // nil: not record-routed
 	identity   string  // address-of-record to assert, "" for none
 	call       string  // X-Onhook-Call-Id, "" for none
-	ownRealm   func(realm string) bool
+	loopMark   string  // goes to the end of the branch
 }
 
 // CallIDHeader tells our endpoints the UUID of a call.
@@ -47,9 +47,9 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 				continue
 			}
 			dst = sip.AppendHeader(dst, sip.Via, h.Value)
-		case sip.MaxForwards, sip.Route, sip.PAssertedIdentity:
-		case sip.ProxyAuthorization:
-			if d, err := sip.ParseDigest(h.Value); err != nil || w.ownRealm == nil || !w.ownRealm(d.Realm) {
+		case sip.MaxForwards, sip.Route, sip.PAssertedIdentity, sip.ContentLength:
+		case sip.ProxyAuthorization: // RFC 3261 22.3: what is for us ends here
+			if d, err := sip.ParseDigest(h.Value); err != nil || !p.Ours(d.Realm, 0) {
 				dst = sip.AppendField(dst, h.Name, h.Value)
 			}
 		default:
@@ -58,14 +58,26 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 			}
 		}
 	}
-	if w.identity != "" && !w.req.HasOption(sip.Privacy, "id") { // RFC 3325 9.3
+	if w.identity != "" && !private(w.req) {
 		dst = sip.AppendHeader(dst, sip.PAssertedIdentity, "<"+w.identity+">")
 	}
 	if w.call != "" {
 		dst = sip.AppendField(dst, CallIDHeader, w.call)
 	}
-	dst = append(dst, "\r\n"...)
-	return append(dst, w.req.Body...)
+	return sip.AppendBody(dst, w.req.Body)
+}
+
+// private reports whether the caller's identity is not to be asserted (RFC 3325
+// 9.3). The values are parted by semicolons (RFC 3323 4.2).
+func private(req *sip.Message) bool {
+	for c := req.Values(sip.Privacy); c.Next(); {
+		for value := range strings.SplitSeq(c.Value, ";") {
+			if strings.EqualFold(strings.TrimSpace(value), "id") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (w *rewrite) appendVia(p *Proxy, dst []byte) []byte {
@@ -145,12 +157,11 @@ func appendResponse(dst []byte, resp *sip.Message, status int, extra []byte) []b
 	}
 	for i := range resp.Headers {
 		switch h := &resp.Headers[i]; h.ID {
-		case sip.Via, sip.PAssertedIdentity:
+		case sip.Via, sip.PAssertedIdentity, sip.ContentLength:
 		default:
 			dst = sip.AppendField(dst, h.Name, h.Value)
 		}
 	}
 	dst = append(dst, extra...)
-	dst = append(dst, "\r\n"...)
-	return append(dst, resp.Body...)
+	return sip.AppendBody(dst, resp.Body)
 }

@@ -3,7 +3,9 @@ package sipproxy
 import (
 	"errors"
 	"net/netip"
+	"strings"
 
+	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
 )
@@ -40,25 +42,112 @@ func (p *Proxy) deviceFlow(b *location.Binding) (sip.Flow, error) {
 	return p.Transport.Dial(flow.Transport, addr, "")
 }
 
-// listensAt returns the Contact's address where it is the very host the
-// REGISTER came from: then nothing between us translates addresses, and the
-// Contact's port holds. Any other Contact is private to somebody else's network
-// and is never dialled.
+// listensAt returns where the device listens, or the proxy in front of it that
+// its Path names first (RFC 3327 5.3).
 func (p *Proxy) listensAt(b *location.Binding) (netip.AddrPort, bool) {
-	u, err := sip.ParseURI(b.Contact)
+	if b.Path == "" {
+		return p.ownAddress(b.Contact, b.Flow)
+	}
+	end := strings.IndexByte(b.Path, '>') // of the first value
+	na, err := sip.ParseNameAddr(b.Path[:end+1])
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	return p.ownAddress(na.URI, b.Flow)
+}
+
+// ownAddress returns a URI's address where it is the very host at the other end
+// of the flow: then nothing between us translates addresses, and the URI's port
+// holds. Any other one is private to somebody else's network and is never
+// dialled.
+func (p *Proxy) ownAddress(uri string, flow sip.Flow) (netip.AddrPort, bool) {
+	u, err := sip.ParseURI(uri)
 	if err != nil {
 		return netip.AddrPort{}, false
 	}
 	addr, ok := u.Addr()
-	if !ok || addr.Unmap() != b.Flow.Remote.Addr().Unmap() {
+	if !ok || addr.Unmap() != flow.Remote.Addr().Unmap() {
 		return netip.AddrPort{}, false
 	}
 	port := u.Port
 	if port == 0 {
-		port = b.Flow.Transport.DefaultPort()
+		port = flow.Transport.DefaultPort()
 	}
 	if p.Ours(u.Host, port) {
 		return netip.AddrPort{}, false
 	}
-	return netip.AddrPortFrom(b.Flow.Remote.Addr(), port), true
+	return netip.AddrPortFrom(flow.Remote.Addr(), port), true
+}
+
+// device is what a device is known by when its flow has changed: its instance,
+// or else the Call-ID of its registration, which stays while it runs (RFC 3261
+// 10.2.4).
+func device(b *location.Binding) [8]byte {
+	if b.InstanceID != "" {
+		return hash8(b.InstanceID)
+	}
+	return hash8(b.CallID)
+}
+
+// callerSide is the way back to the caller for requests within the dialog: the
+// flow it came on, or over UDP the Contact where that is the very host.
+func (p *Proxy) callerSide(req *sip.Message, source sip.Flow, endpoint account.EndpointID) side {
+	s := side{Endpoint: endpoint, Flow: source}
+	if c := req.Values(sip.Contact); c.Next() {
+		if na, err := sip.ParseNameAddr(c.Value); err == nil {
+			if addr, ok := p.ownAddress(na.URI, source); ok && source.Transport == sip.UDP {
+				s.Flow.Remote = addr
+			} else if ok && !source.Transport.WebSocket() {
+				s.Port = addr.Port()
+			}
+		}
+	}
+	if endpoint != 0 {
+		bindings := p.Bindings.Lookup(location.Key(endpoint), nil)
+		for i := range bindings {
+			if bindings[i].Flow == source {
+				s.Device = device(&bindings[i])
+			}
+		}
+	}
+	return s
+}
+
+// flowOf finds the way to a side of a call as it is now: its own flow while it
+// lasts, else the present flow of the same device.
+func (p *Proxy) flowOf(s side) (sip.Flow, error) {
+	stream := s.Flow.Transport.Reliable()
+	if stream && p.Transport.Alive(s.Flow) {
+		return s.Flow, nil
+	}
+	var bindings []location.Binding
+	if s.Endpoint != 0 {
+		bindings = p.Bindings.Lookup(location.Key(s.Endpoint), nil)
+	}
+	for i := range bindings {
+		if b := &bindings[i]; !stream && b.Flow.Transport == sip.UDP {
+			if flow, err := p.deviceFlow(b); err == nil && flow == s.Flow {
+				return flow, nil
+			}
+		}
+	}
+	for i := range bindings {
+		if b := &bindings[i]; s.Device != [8]byte{} && device(b) == s.Device {
+			if flow, err := p.deviceFlow(b); err == nil {
+				return flow, nil
+			}
+		}
+	}
+	if !stream {
+		return s.Flow, nil
+	}
+	if len(bindings) == 1 { // another registration, but the endpoint's only device
+		if flow, err := p.deviceFlow(&bindings[0]); err == nil {
+			return flow, nil
+		}
+	}
+	if s.Port != 0 {
+		return p.Transport.Dial(s.Flow.Transport, netip.AddrPortFrom(s.Flow.Remote.Addr(), s.Port), "")
+	}
+	return sip.Flow{}, errFlowGone
 }

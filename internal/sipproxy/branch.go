@@ -1,0 +1,143 @@
+package sipproxy
+
+import (
+	"errors"
+
+	"onhook/internal/location"
+	"onhook/internal/sip"
+	"onhook/internal/siptransaction"
+)
+
+// branch is one copy of the request, sent to one device. The fork's lock guards
+// what changes.
+type branch struct {
+	fork   *fork
+	flow   sip.Flow
+	target *location.Binding // nil within a dialog
+	client *siptransaction.Client
+	timerC *siptransaction.Timer
+	dialog tag // of its last 2xx
+	done   bool
+	failed bool // the device was not reached
+	cancel bool // to be cancelled
+}
+
+// sendToDevice sends a request without a To tag to a registered device.
+func (b *branch) sendToDevice() {
+	f, t := b.fork, b.target
+	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, loopMark: f.loopMark}
+	if f.record != nil {
+		record := *f.record
+		record.Callee = side{Endpoint: f.callee, Flow: b.flow, Device: device(t)}
+		if addr, ok := f.proxy.listensAt(t); ok && b.flow.Transport.Reliable() && !t.FlowBound {
+			record.Callee.Port = addr.Port()
+		}
+		w.record, w.call = &record, f.call.String()
+	}
+	b.send(&w)
+}
+
+// send starts the branch's client transaction.
+func (b *branch) send(w *rewrite) {
+	f := b.fork
+	p := f.proxy
+	w.branch = siptransaction.NewBranch() + w.loopMark
+	w.hops = maxForwards(f.req) - 1
+	if f.method == sip.INVITE {
+		b.armTimerC()
+	}
+	p.stats.forwarded.Add(1)
+	buf := p.buffers.Get().(*[]byte)
+	*buf = w.append(p, (*buf)[:0])
+	client, err := p.Transactions.Request(b.flow, *buf, b)
+	p.buffers.Put(buf)
+	if err != nil {
+		b.Failed(nil, err)
+		return
+	}
+	f.mu.Lock()
+	b.client = client
+	cancel := b.cancel && !b.done
+	f.mu.Unlock()
+	if cancel {
+		b.sendCancel()
+	}
+}
+
+// armTimerC limits how long a branch may ring (RFC 3261 16.6 step 11, 16.8).
+func (b *branch) armTimerC() {
+	f := b.fork
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if b.timerC != nil {
+		b.timerC.Stop()
+	}
+	if b.done {
+		return
+	}
+	b.timerC = f.proxy.Transactions.AfterFunc(f.proxy.TimerC, b.rangOut)
+}
+
+// rangOut is Timer C.
+func (b *branch) rangOut() {
+	b.fork.note(answer{score: scoreNoAnswer, status: 408, reason: "call.no_answer", sentence: "Nobody answered"})
+	b.fork.cancelBranches(b)
+}
+
+// finish marks the branch as answered. The caller holds the fork's lock.
+func (b *branch) finish() {
+	if b.done {
+		return
+	}
+	b.done = true
+	b.fork.pending--
+	if b.timerC != nil {
+		b.timerC.Stop()
+	}
+}
+
+// Response takes what the device answered (RFC 3261 16.7).
+func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
+	switch f := b.fork; {
+	case resp.Status < 200:
+		if resp.Status > 100 && f.method == sip.INVITE {
+			b.armTimerC()
+		}
+		f.provisional(b, resp)
+	case resp.Status < 300:
+		f.success(b, resp)
+	default:
+		f.failure(b, rate(resp))
+	}
+}
+
+// Failed takes the end of a branch that no device ended.
+func (b *branch) Failed(_ *siptransaction.Client, err error) {
+	a := unreachable
+	switch {
+	case errors.Is(err, siptransaction.ErrTimeout):
+		a = answer{score: scoreLocal, status: 408, reason: "endpoint.no_response", sentence: "The endpoint's device did not answer"}
+	case errors.Is(err, siptransaction.ErrFull):
+		a = answer{score: scoreLocal, status: 503, reason: "server.overloaded", sentence: "This server is busy"}
+	}
+	b.fork.failure(b, a)
+}
+
+// sendCancel cancels the branch and says why (RFC 3326).
+func (b *branch) sendCancel() {
+	f := b.fork
+	f.mu.Lock()
+	reason := f.reason
+	switch {
+	case f.final >= 200 && f.final < 300:
+		reason = `SIP;cause=200;text="Call completed elsewhere"`
+	case f.declined:
+		reason = `SIP;cause=603;text="Declined"`
+	}
+	f.mu.Unlock()
+	var extra []byte
+	if reason != "" {
+		extra = sip.AppendHeader(extra, sip.Reason, reason)
+	}
+	b.client.Cancel(extra)
+}

@@ -1,0 +1,126 @@
+package sipproxy
+
+import (
+	"time"
+
+	"onhook/internal/location"
+	"onhook/internal/sip"
+	"onhook/internal/siptransaction"
+)
+
+// Admission is what a request with a To tag is let in by.
+type Admission struct {
+	cookie *cookie
+	dialog tag  // which of the call's
+	to     side // where it goes
+	routes int  // Route values of ours, to be removed
+	last   bool // a NOTIFY that ends its subscription
+}
+
+// Refusal says why a request with a To tag is not let in.
+type Refusal struct {
+	Status   int
+	Reason   string
+	Sentence string
+}
+
+// Admit opens the cookie of a request with a To tag. It is let in when the
+// cookie is ours, belongs to this Call-ID and to one of the two directions of
+// its dialog, and its call is open; and when it comes from where that side is.
+func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) {
+	a := &Admission{}
+	text := ""
+	for c := req.Values(sip.Route); c.Next(); a.routes++ {
+		next, ok := p.ownRoute(c.Value)
+		if !ok || text != "" && next != text {
+			break // somebody else's, or ours of another pass through this server
+		}
+		text = next // "" for an outbound proxy that a phone puts on top
+	}
+	if text != "" {
+		a.cookie, _ = p.sealer.open(text) // nil for one that is not ours: refused below
+	}
+	if a.cookie == nil {
+		return nil, &Refusal{481, "dialog.unknown", "There is no such call here"}
+	}
+	k := a.cookie
+	var from side
+	switch fromTag, toTag := hash8(req.From.Tag()), hash8(req.To.Tag()); k.Tag {
+	case fromTag:
+		a.dialog, from, a.to = toTag, k.Caller, k.Callee
+	case toTag:
+		a.dialog, from, a.to = fromTag, k.Callee, k.Caller
+	default:
+		return nil, p.refused("dialog.foreign", "This route belongs to another call")
+	}
+	switch {
+	case k.CallID != hash8(req.CallID):
+		return nil, p.refused("dialog.foreign", "This route belongs to another call")
+	case !p.comesFrom(from, source):
+		return nil, p.refused("dialog.foreign", "This route belongs to another party")
+	case !p.calls.touch(k, a.dialog, time.Now()):
+		return nil, p.refused("dialog.closed", "This call is over")
+	}
+	return a, nil
+}
+
+func (p *Proxy) refused(reason, sentence string) *Refusal {
+	p.stats.refused.Add(1)
+	return &Refusal{403, reason, sentence}
+}
+
+// comesFrom reports whether a request may come from this side: by its flow, or
+// from its address, or from where its endpoint is registered now.
+func (p *Proxy) comesFrom(s side, source sip.Flow) bool {
+	if s.Flow == source || s.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {
+		return true
+	}
+	if s.Endpoint == 0 {
+		return false
+	}
+	for _, b := range p.Bindings.Lookup(location.Key(s.Endpoint), nil) {
+		if b.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {
+			return true
+		}
+	}
+	return false
+}
+
+// ownRoute looks at one Route value: whether it is ours, and its cookie.
+func (p *Proxy) ownRoute(value string) (text string, ours bool) {
+	na, err := sip.ParseNameAddr(value)
+	if err != nil {
+		return "", false
+	}
+	u, err := sip.ParseURI(na.URI)
+	if err != nil || !u.IsSIP() {
+		return "", false
+	}
+	text, _ = u.Params.Get(CookieParam)
+	return text, p.Ours(u.Host, u.Port)
+}
+
+// ACK passes on the ACK of a 2xx (RFC 3261 16: it has no transaction). One
+// that is not admitted is dropped.
+func (p *Proxy) ACK(req *sip.Message, source sip.Flow) {
+	if !p.forwardACK(req, source) {
+		p.stats.stray.Add(1)
+	}
+}
+
+func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
+	hops := maxForwards(req)
+	a, refusal := p.Admit(req, source)
+	if refusal != nil || hops == 0 {
+		return false
+	}
+	flow, err := p.flowOf(a.to)
+	if err != nil {
+		return false
+	}
+	w := rewrite{req: req, source: source, flow: flow, uri: req.RequestURI, branch: siptransaction.NewBranch(), skipRoutes: a.routes, hops: hops - 1}
+	buf := p.buffers.Get().(*[]byte)
+	defer p.buffers.Put(buf)
+	*buf = w.append(p, (*buf)[:0])
+	return p.Transport.Send(flow, *buf) == nil
+}
