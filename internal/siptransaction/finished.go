@@ -12,7 +12,7 @@ type finished struct {
 	ring  []record // capacity a power of two
 	first int      // position of the oldest record
 	count int
-	index []uint32 // open addressing, position in ring + 1; twice as long as ring
+	index []slot // open addressing; twice as long as ring
 
 	chunks     [][]byte // len is what is used of each
 	firstChunk uint32   // number of chunks[0]
@@ -26,6 +26,14 @@ type record struct {
 	chunk uint32
 	off   uint32
 	size  uint32
+}
+
+// slot is a place in the index. The part of the key that decides where it
+// belongs stands in it: looking at ring for every neighbour would be a cache
+// miss each.
+type slot struct {
+	lo  uint32 // of key.lo
+	pos uint32 // in ring + 1; 0: empty
 }
 
 const (
@@ -44,7 +52,7 @@ func (f *finished) get(k key) []byte {
 	if i < 0 {
 		return nil
 	}
-	r := &f.ring[f.index[i]-1]
+	r := &f.ring[f.index[i].pos-1]
 	return f.chunks[r.chunk-f.firstChunk][r.off : r.off+r.size]
 }
 
@@ -123,36 +131,39 @@ func (f *finished) grow() {
 		ring[i] = f.ring[(f.first+i)&(len(f.ring)-1)]
 	}
 	f.ring, f.first = ring, 0
-	f.index = make([]uint32, 2*len(ring))
+	f.index = make([]slot, 2*len(ring))
 	for i := range f.count {
 		f.insert(i)
 	}
 }
 
 // home is where the index looks for a key first. The shard was chosen by hi.
-func (f *finished) home(k key) int { return int(k.lo) & (len(f.index) - 1) }
+func (f *finished) home(lo uint32) int { return int(lo) & (len(f.index) - 1) }
 
 // find returns the key's position in the index, -1 when it is not there.
 func (f *finished) find(k key) int {
 	if f.count == 0 {
 		return -1
 	}
-	for i := f.home(k); ; i = (i + 1) & (len(f.index) - 1) {
-		if f.index[i] == 0 {
+	lo := uint32(k.lo)
+	for i := f.home(lo); ; i = (i + 1) & (len(f.index) - 1) {
+		s := f.index[i]
+		if s.pos == 0 {
 			return -1
 		}
-		if f.ring[f.index[i]-1].key == k {
+		if s.lo == lo && f.ring[s.pos-1].key == k {
 			return i
 		}
 	}
 }
 
 func (f *finished) insert(pos int) {
-	i := f.home(f.ring[pos].key)
-	for f.index[i] != 0 {
+	lo := uint32(f.ring[pos].key.lo)
+	i := f.home(lo)
+	for f.index[i].pos != 0 {
 		i = (i + 1) & (len(f.index) - 1)
 	}
-	f.index[i] = uint32(pos + 1)
+	f.index[i] = slot{lo, uint32(pos + 1)}
 }
 
 // remove takes a key out of the index and moves back those after it that would
@@ -160,12 +171,12 @@ func (f *finished) insert(pos int) {
 func (f *finished) remove(k key) {
 	mask := len(f.index) - 1
 	gap := f.find(k)
-	for i := (gap + 1) & mask; f.index[i] != 0; i = (i + 1) & mask {
-		home := f.home(f.ring[f.index[i]-1].key)
+	for i := (gap + 1) & mask; f.index[i].pos != 0; i = (i + 1) & mask {
+		home := f.home(f.index[i].lo)
 		if (i-home)&mask >= (i-gap)&mask {
 			f.index[gap] = f.index[i]
 			gap = i
 		}
 	}
-	f.index[gap] = 0
+	f.index[gap] = slot{}
 }
