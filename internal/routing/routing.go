@@ -155,10 +155,14 @@ func (r *Router) destination(req Request) Decision {
 	if callee, ok := r.Names.Endpoint(domain, user); ok {
 		return Decision{Via: ViaEndpoint, Callee: callee}
 	}
+	unknown := Decision{Via: ViaEndpoint, Callee: Endpoint{Domain: domain}}
+	if req.Caller.Kind == External && !strings.HasPrefix(user, "+") {
+		return unknown // it could be a name: which numbers are names must not show
+	}
 	if phone, _ := u.Params.Get("user"); IsNumber(user) || strings.EqualFold(phone, "phone") && !isName(user) {
 		return Decision{Via: ViaPhones}
 	}
-	return Decision{Via: ViaEndpoint, Callee: Endpoint{Domain: domain}} // unknown
+	return unknown
 }
 
 func (r *Router) toEndpoint(req Request, d Decision) Decision {

@@ -378,12 +378,12 @@ func (p *path) toTag(m *sip.Message) string {
 }
 
 // media says what an INVITE offers: audio where it has an audio stream or no
-// body at all.
+// SDP that can be read.
 func media(m *sip.Message) routing.Media {
-	if len(m.Body) == 0 {
-		return routing.Media{Audio: true}
+	return routing.Media{
+		Audio: bytes.Contains(m.Body, []byte("\nm=audio")) || !bytes.Contains(m.Body, []byte("\nm=")),
+		Video: bytes.Contains(m.Body, []byte("\nm=video")),
 	}
-	return routing.Media{Audio: bytes.Contains(m.Body, []byte("\nm=audio")), Video: bytes.Contains(m.Body, []byte("\nm=video"))}
 }
 
 func routable(e directory.Entry) routing.Endpoint {
