@@ -73,7 +73,7 @@ type Registrar struct {
 type Auth struct {
 	NonceTTL          time.Duration `yaml:"nonce_ttl" doc:"How long a nonce may be used. Afterwards the client gets a fresh one without asking its user."`
 	DisableMD5        bool          `yaml:"disable_md5" doc:"Offer SHA-256 alone. Many phones cannot log in then."`
-	MD5OnlyUserAgents []string      `yaml:"md5_only_user_agents" doc:"Beginnings of User-Agent values that get MD5 alone because they fail on seeing SHA-256. baresip v0 and v1 are built in."`
+	MD5OnlyUserAgents []string      `yaml:"md5_only_user_agents" doc:"Beginnings of User-Agent values that get MD5 alone because they fail on seeing SHA-256. baresip v0 and v1 and JsSIP are built in."`
 }
 
 // Limits bounds what strangers can use.

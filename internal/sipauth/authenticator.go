@@ -43,7 +43,7 @@ type Config struct {
 }
 
 // md5OnlyUserAgents fail on a 401 or 407 that contains SHA-256 at all.
-var md5OnlyUserAgents = [...]string{"baresip v0", "baresip v1"}
+var md5OnlyUserAgents = [...]string{"baresip v0", "baresip v1", "JsSIP "}
 
 // Authenticator challenges and verifies.
 type Authenticator struct {

@@ -24,6 +24,7 @@ func TestChallenge(t *testing.T) {
 		{"baresip 1", "baresip v1.0.0 (x86_64/linux)", Config{}, false, both[:1]},
 		{"baresip 0", "Baresip v0.6.5 (x86_64/linux)", Config{}, false, both[:1]},
 		{"baresip 3", "baresip v3.10.1 (x86_64/Linux)", Config{}, false, both},
+		{"JsSIP, which reads the last challenge and knows MD5 alone", "JsSIP 3.13.8", Config{}, false, both[:1]},
 		{"not at the beginning", "like baresip v1", Config{}, false, both},
 		{"configured", "OldPhone 2.1", Config{MD5OnlyUserAgents: []string{"", "oldphone"}}, false, both[:1]},
 		{"others than the configured", "NewPhone 2.1", Config{MD5OnlyUserAgents: []string{"", "oldphone"}}, false, both},
