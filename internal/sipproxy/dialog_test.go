@@ -107,7 +107,9 @@ func TestOwnCredentialsStayHere(t *testing.T) {
 				t.Errorf("%s lost credentials for others", m.Method)
 			}
 		}
-		add := func(text string) string { return strings.Replace(text, "Content-Length", ours+theirs+"Content-Length", 1) }
+		add := func(text string) string {
+			return strings.Replace(text, "Content-Length", ours+theirs+"Content-Length", 1)
+		}
 		w.receive(caller, add(invite), deviceA)
 		w.next(caller, "SIP/2.0 100")
 		m := w.next(deviceA, "INVITE")
