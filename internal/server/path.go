@@ -107,6 +107,7 @@ func (p *path) Closed(flow sip.Flow, err error) {
 		p.index.FlowClosed(flow)
 	}
 	p.transactions.FlowClosed(flow, err)
+	p.proxy.FlowClosed(flow)
 }
 
 // Cancel passes on a CANCEL (siptransaction.Handler).

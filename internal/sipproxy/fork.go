@@ -324,6 +324,9 @@ func (f *fork) ended(status int) {
 		if f.record != nil {
 			p.calls.settled(f.call)
 		}
+		if f.method == sip.INVITE && f.source.Conn != 0 {
+			p.ringing.remove(f)
+		}
 	case status == 401 || status == 407: // it comes again, with credentials
 	case f.method == sip.BYE && f.inDialog.cookie.Invite,
 		f.method == sip.NOTIFY && !f.inDialog.cookie.Invite && f.inDialog.last:

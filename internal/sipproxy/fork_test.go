@@ -169,3 +169,40 @@ func TestForkLetsGoOfTheRequest(t *testing.T) {
 		}
 	})
 }
+
+// A caller whose connection is gone cannot be told anything any more: what rings
+// for it stops.
+func TestCallerVanishes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		browser := sip.Flow{Transport: sip.WSS, Conn: 3, Remote: caller}
+		w.begin(invite, browser, Caller{}, binding(deviceA))
+		a := w.next(deviceA, "INVITE")
+		w.receive(deviceA, response(a, 180, "a"))
+		w.proxy.FlowClosed(sip.Flow{Transport: sip.WSS, Conn: 4, Remote: caller})
+		w.nothing(deviceA)
+		w.proxy.FlowClosed(browser)
+		w.receive(deviceA, response(w.next(deviceA, "CANCEL"), 200, "a"))
+		w.receive(deviceA, response(a, 487, "a"))
+		w.next(deviceA, "ACK")
+		if n := w.proxy.Stats().Calls; n != 0 {
+			t.Errorf("%d calls are still open", n)
+		}
+	})
+}
+
+// A call that was answered is not touched by the end of a connection.
+func TestAnsweredCallOutlivesConnection(t *testing.T) {
+	inWorld(t, func(w *world) {
+		browser := sip.Flow{Transport: sip.WSS, Conn: 3, Remote: caller}
+		w.begin(invite, browser, Caller{}, binding(deviceA))
+		w.receive(deviceA, response(w.next(deviceA, "INVITE"), 200, "a"))
+		if n := len(w.proxy.ringing.forks); n != 0 {
+			t.Errorf("%d connections are still watched", n)
+		}
+		w.proxy.FlowClosed(browser)
+		w.nothing(deviceA)
+		if n := w.proxy.Stats().Calls; n != 1 {
+			t.Errorf("%d calls are open", n)
+		}
+	})
+}

@@ -53,6 +53,7 @@ type Proxy struct {
 	Config
 	sealer   sealer
 	calls    *calls
+	ringing  ringing
 	loopSeed maphash.Seed
 	buffers  sync.Pool // of *[]byte: neither transactions nor the transport keep what they are given
 	stats    counters
@@ -83,7 +84,7 @@ func New(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), loopSeed: maphash.MakeSeed()}
+	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), ringing: ringing{forks: map[uint64][]*fork{}}, loopSeed: maphash.MakeSeed()}
 	p.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
 	return p, nil
 }
@@ -153,7 +154,7 @@ func (p *Proxy) run(f *fork) {
 	f.tx.SetUser(f)
 	if f.method == sip.INVITE {
 		f.reply(100, "", "")
-		if f.tx.Cancelled() {
+		if !p.watch(f) || f.tx.Cancelled() {
 			f.cancel("")
 			return
 		}
