@@ -66,6 +66,9 @@ func StartIn(t testing.TB, dir string) *Server {
 			t.Logf("server log:\n%s", s.Log())
 		}
 		s.process.Kill()
+		if fault := s.process.Fault(); fault != "" {
+			t.Errorf("the server reports a fault:\n%s", fault)
+		}
 	})
 	return s
 }
@@ -173,6 +176,10 @@ func Main(m *testing.M) int {
 			}
 		}
 		s.Kill()
+		if fault := s.process.Fault(); fault != "" {
+			fmt.Fprintf(os.Stderr, "the shared server reports a fault:\n%s\n", fault)
+			code = 1
+		}
 		_ = os.RemoveAll(shared.dir)
 	}
 	if built.dir != "" {

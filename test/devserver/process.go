@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"regexp"
 	"sync"
 	"syscall"
 )
@@ -52,6 +53,14 @@ func (p *Process) Err() error { return p.err }
 // Log returns the end of the output.
 func (p *Process) Log() string { return p.tail.String() }
 
+// Fault returns the first output that tells of a panic, recovered or not, or of a
+// data race; "" when there is none.
+func (p *Process) Fault() string {
+	p.tail.mu.Lock()
+	defer p.tail.mu.Unlock()
+	return p.tail.alarm
+}
+
 // Signal sends a signal to the process.
 func (p *Process) Signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
@@ -72,16 +81,23 @@ const tailSize = 16 << 10
 // noise are log lines of which tests cause many and which explain no failure.
 var noise = []byte("msg=request package=api")
 
+// fault is what no test may cause, though the program recovers from it.
+var fault = regexp.MustCompile(`DATA RACE|\bpanic`)
+
 // Tail keeps the last part of what is written to it.
 type Tail struct {
-	mu  sync.Mutex
-	buf []byte
+	mu    sync.Mutex
+	buf   []byte
+	alarm string // the first output that tells of a fault in the program itself
 }
 
 // Write implements io.Writer.
 func (t *Tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.alarm == "" && fault.Match(p) {
+		t.alarm = string(p)
+	}
 	if bytes.Contains(p, noise) && bytes.Contains(p, []byte("status=2")) {
 		return len(p), nil
 	}
