@@ -22,6 +22,7 @@ type Config struct {
 	Now            func() time.Time // time.Now
 	Logger         *slog.Logger
 	MaxPending     int           // changes waiting for the journal, 16384; over it Update returns ErrBusy
+	CommitInterval time.Duration // from the beginning of one commit to that of the next at least; 0: none
 	WebSocketGrace time.Duration // how long a WS/WSS binding waits for its device to return, 15 s; negative: not at all
 	RestartGrace   time.Duration // the same for every connection after a restart, 60 s; negative: not at all
 	RefreshEvents  bool          // tell Refreshed, which is as frequent as REGISTER itself

@@ -493,3 +493,21 @@ func TestConcurrency(t *testing.T) {
 	}
 	must(t, j.Load(func(key location.Key, _ []byte) error { return fmt.Errorf("%d is in the journal", key) }))
 }
+
+// Commits keep their distance, and a change that comes alone does not wait.
+func TestCommitInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := start(t, location.Config{CommitInterval: time.Millisecond})
+		for i, want := range []time.Duration{0, time.Millisecond, 0} {
+			if i == 2 {
+				time.Sleep(time.Second)
+			}
+			began := time.Now()
+			must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
+			if took := time.Since(began); took != want {
+				t.Errorf("change %d took %v, want %v", i, took, want)
+			}
+		}
+		x.Close()
+	})
+}
