@@ -33,7 +33,7 @@ func main() {
 	flag.StringVar(&s.other, "other", "", "another onhook binary to measure in the place of Kamailio")
 	flag.StringVar(&s.out, "out", "", "write the report there too")
 	flag.IntVar(&s.users, "users", 20_000, "endpoints to create and register")
-	flag.IntVar(&s.calls, "calls", 10_000, "calls of one round")
+	flag.IntVar(&s.calls, "calls", 5_000, "calls of one round")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each figure is measured; the median is printed")
 	flag.IntVar(&s.window, "window", 128, "requests under way at the same time")
 	flag.StringVar(&s.only, "only", "", "measure registration, refresh or call alone, as when profiling")

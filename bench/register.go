@@ -12,12 +12,11 @@ const password = "benchmark-password"
 
 // phone is one user's device.
 type phone struct {
-	name   string
-	ha1    []byte // in hex
-	callID []byte // of its registrations
-	cseq   int
-	nonce  []byte
-	nc     int
+	name  string
+	ha1   []byte // in hex
+	cseq  int
+	nonce []byte
+	nc    int
 }
 
 func userName(i int) string { return "u" + strconv.Itoa(i) }
