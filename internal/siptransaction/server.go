@@ -59,7 +59,10 @@ func (l *Layer) Open(m *sip.Message, flow sip.Flow) (*Server, error) {
 	k := l.hash.server(m, flow, m.Method)
 	var hundred []byte
 	if m.Method == sip.INVITE {
-		hundred = sip.AppendBody(sip.AppendReply(nil, m, flow.Remote, 100, "", ""), nil)
+		buf := l.scratch.Get().(*[]byte)
+		*buf = sip.AppendBody(sip.AppendReply((*buf)[:0], m, flow.Remote, 100, "", ""), nil)
+		hundred = bytes.Clone(*buf)
+		l.scratch.Put(buf)
 	}
 	s := l.shard(k)
 	s.mu.Lock()
