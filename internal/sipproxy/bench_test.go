@@ -44,7 +44,7 @@ const offer = "v=0\r\no=alice 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.1
 // bench plays whole calls over TCP: no retransmission timers, no half minute of
 // finished transactions that would measure the memory of the benchmark.
 type bench struct {
-	b        *testing.B
+	b        testing.TB
 	wire     *wire
 	layer    *siptransaction.Layer
 	proxy    *Proxy
@@ -98,9 +98,8 @@ func (x *bench) answer(status int, body string) []byte {
 	return sip.AppendBody(sip.AppendHeader(msg, sip.Contact, "<sip:bob@192.0.2.20:5060>"), []byte(body))
 }
 
-// BenchmarkCall is INVITE, 180, 200, ACK, BYE, 200 through the proxy, with the
-// parsing of the six and the test's own making of three answers.
-func BenchmarkCall(b *testing.B) {
+func newBench(b testing.TB) *bench {
+	b.Helper()
 	w := &wire{}
 	layer := siptransaction.New(siptransaction.Config{Sender: w, MaxTransactions: 1 << 30})
 	proxy, err := New(Config{Transport: w, Transactions: layer, Bindings: w, Key: []byte("key"), Logger: slog.New(slog.DiscardHandler),
@@ -108,8 +107,33 @@ func BenchmarkCall(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	x := &bench{b: b, wire: w, layer: layer, proxy: proxy,
+	return &bench{b: b, wire: w, layer: layer, proxy: proxy,
 		from: sip.Flow{Transport: sip.TCP, Conn: 1, Remote: caller}, to: sip.Flow{Transport: sip.TCP, Conn: 2, Remote: deviceA}}
+}
+
+// A forwarded ACK costs its branch, its admission and its cookie.
+func TestAllocationsOfACK(t *testing.T) {
+	x := newBench(t)
+	x.receive([]byte(strings.Replace(crlf(invite), "/UDP", "/TCP", 1)), x.from)
+	x.receive(x.answer(200, ""), x.to)
+	var answered sip.Message
+	if err := answered.Parse(x.wire.toCaller); err != nil {
+		t.Fatal(err)
+	}
+	ack := []byte(crlf(inDialog("ACK", 1, &answered)))
+	got := testing.AllocsPerRun(200, func() { x.receive(ack, x.from) })
+	if x.proxy.Stats().Stray != 0 {
+		t.Fatal("the ACK was dropped")
+	}
+	if got > 6 {
+		t.Errorf("%v allocations", got)
+	}
+}
+
+// BenchmarkCall is INVITE, 180, 200, ACK, BYE, 200 through the proxy, with the
+// parsing of the six and the test's own making of three answers.
+func BenchmarkCall(b *testing.B) {
+	x := newBench(b)
 	first := strings.Replace(strings.Replace(crlf(invite), "/UDP", "/TCP", 1), "Content-Length: 0\r\n\r\n", "Content-Type: application/sdp\r\nContent-Length: "+strconv.Itoa(len(offer))+"\r\n\r\n"+offer, 1)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -119,7 +143,7 @@ func BenchmarkCall(b *testing.B) {
 		x.receive(ringing, x.to)
 		x.receive(ok, x.to)
 		var answered sip.Message
-		if err := answered.Parse(w.toCaller); err != nil {
+		if err := answered.Parse(x.wire.toCaller); err != nil {
 			b.Fatal(err)
 		}
 		ack, bye := crlf(inDialog("ACK", 1, &answered)), crlf(inDialog("BYE", 2, &answered))
@@ -127,7 +151,7 @@ func BenchmarkCall(b *testing.B) {
 		x.receive([]byte(strings.Replace(bye, "z9hG4bKBYE", branch+"b", 1)), x.from)
 		x.receive(x.answer(200, ""), x.to)
 	}
-	if n := proxy.Stats().Calls; n != 0 {
+	if n := x.proxy.Stats().Calls; n != 0 {
 		b.Fatalf("%d calls are open", n)
 	}
 }

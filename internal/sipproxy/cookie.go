@@ -88,7 +88,7 @@ func (s sealer) open(text string) (*cookie, error) {
 		return nil, errCookie
 	}
 	nonce := sealed[:s.aead.NonceSize()]
-	plain, err := s.aead.Open(nil, nonce, sealed[len(nonce):], nil)
+	plain, err := s.aead.Open(sealed[len(nonce):len(nonce)], nonce, sealed[len(nonce):], nil) // in place
 	if err != nil || len(plain) < 38 || plain[0] != cookieVersion {
 		return nil, errCookie
 	}

@@ -428,6 +428,7 @@ func TestAdmit(t *testing.T) {
 			{"from somebody else", good, stranger, 403},
 			{"a forged cookie", good[:at] + flipped + good[at+1:], caller, 481},
 			{"no cookie", strings.Replace(good, ";c=", ";d=", 1), caller, 481},
+			{"a strict router's Request-URI", strings.Replace(strings.Replace(good, "Route: <", "X-Route: <", 1), "BYE sip:bob@192.0.2.20:5060", "BYE sip:192.0.2.1:5060;lr"+good[strings.Index(good, ";c="):strings.Index(good, ">\r\nFrom")], 1), caller, 481},
 			{"no Route", strings.Replace(good, "Route:", "X-Route:", 1), caller, 481},
 			{"another host first", strings.Replace(good, "Route: ", "Route: <sip:198.51.100.1;lr>, ", 1), caller, 481},
 		} {

@@ -53,7 +53,7 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 				dst = sip.AppendField(dst, h.Name, h.Value)
 			}
 		default:
-			if !strings.EqualFold(h.Name, CallIDHeader) {
+			if h.ID != sip.OtherHeader || !strings.EqualFold(h.Name, CallIDHeader) {
 				dst = sip.AppendField(dst, h.Name, h.Value)
 			}
 		}
