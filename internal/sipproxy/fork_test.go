@@ -206,3 +206,21 @@ func TestAnsweredCallOutlivesConnection(t *testing.T) {
 		}
 	})
 }
+
+// The devices of a group fail at the same time: one of the two moves on, and the
+// caller hears nothing while the next group rings.
+func TestFailuresAtTheSameTime(t *testing.T) {
+	for range 300 {
+		inWorld(t, func(w *world) {
+			late := binding(deviceC)
+			late.Q = 500
+			w.begin(invite, udp(caller), Caller{}, binding(deviceA), binding(deviceB), late)
+			w.next(caller, "SIP/2.0 100")
+			a, b := response(w.next(deviceA, "INVITE"), 486, "a"), response(w.next(deviceB, "INVITE"), 486, "b")
+			go w.receive(deviceA, a)
+			go w.receive(deviceB, b)
+			w.next(deviceC, "INVITE")
+			w.nothing(caller)
+		})
+	}
+}
