@@ -89,7 +89,7 @@ func measureAll(s settings, dir string) (r *report, err error) {
 	}
 	defer func() { err = errors.Join(err, onhook.stop()) }()
 	r = &report{settings: s, operations: chosen(s.only), rig: readRig(), servers: []*measured{{server: onhook, figures: map[operation][]figure{}}}}
-	other, missing, err := startOther(s, dir, onhook.domain)
+	other, missing, err := startOther(s, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +127,9 @@ func measureAll(s settings, dir string) (r *report, err error) {
 
 // startOther starts what onhook is compared with. missing says why there is
 // nothing.
-func startOther(s settings, dir, domain string) (srv *server, missing string, err error) {
+func startOther(s settings, dir string) (srv *server, missing string, err error) {
 	if s.other == "" {
-		return startKamailio(s, dir, domain)
+		return startKamailio(s, dir)
 	}
 	srv, err = startOnhook(s.other, s.users, dir, "other")
 	return srv, "", err
