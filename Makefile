@@ -11,7 +11,7 @@ run: build
 	./bin/onhook dev
 
 build:
-	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/onhook ./cmd/onhook
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o bin/onhook ./cmd/onhook
 
 # The whole suite, real phones and browsers included.
 test: peers fuzz
