@@ -45,13 +45,13 @@ func startKamailio(s settings, dir string) (srv *server, missing string, err err
 		return nil, "", fmt.Errorf("%s -v: %w", binary, err)
 	}
 	// -DD: children, but no daemon; 512 MB of shared memory is more than is needed.
-	srv, err = launch(dir, "kamailio", binary, "-DD", "-E", "-m", "512", "-b", "8388608", "-Y", own, "-f", filepath.Join(own, "kamailio.cfg"))
+	srv, err = launch(dir, "kamailio", binary, "-DD", "-E", "-x", s.allocator, "-X", s.allocator, "-m", "512", "-b", "8388608", "-Y", own, "-f", filepath.Join(own, "kamailio.cfg"))
 	if err != nil {
 		return nil, "", err
 	}
 	srv.domain, srv.udp = kamailioDomain, address
 	if fields := strings.Fields(string(version)); len(fields) > 2 {
-		srv.version = "Kamailio " + fields[2]
+		srv.version = "Kamailio " + fields[2] + ", allocator " + s.allocator
 	}
 	return srv, "", srv.wait(func() bool { return answers(address) })
 }
