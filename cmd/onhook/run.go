@@ -14,12 +14,12 @@ import (
 	"onhook/internal/server"
 )
 
-// errForced is the error of a server that was stopped a second time.
-var errForced = errors.New("stopped at once by a second signal")
+// errForced is the error of a server that was interrupted while it stopped.
+var errForced = errors.New("interrupted while stopping")
 
 // runServer runs a server until a signal ends it: SIGTERM lets it finish what
-// is under way, SIGINT stops it now, a second signal does not even wait for
-// that. ready is called once the server listens everywhere.
+// is under way, SIGINT stops it now, also while it finishes. ready is called
+// once the server listens everywhere.
 func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.Server) error) error {
 	logger, err := logging.New(m.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
@@ -41,7 +41,8 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 
-	started, stopping := s.Started(), false
+	started := s.Started()
+	var stopping os.Signal
 	for {
 		select {
 		case <-started:
@@ -57,18 +58,20 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 			}
 			return err
 		case sig := <-signals:
-			if stopping {
+			switch {
+			case stopping == nil:
+				stopping = sig
+				stop(cancel, sig, logger, cfg)
+			case stopping == syscall.SIGTERM && sig == syscall.SIGINT:
 				return errForced
-			}
-			stopping = true
-			stop(cancel, sig, logger, cfg)
+			} // else the same again, as a signal to a process group may come
 		}
 	}
 }
 
 func stop(cancel context.CancelCauseFunc, sig os.Signal, logger *slog.Logger, cfg config.Config) {
 	if sig == syscall.SIGTERM {
-		logger.Info("stopping; another signal stops at once", "signal", sig.String(), "at_most", cfg.ShutdownTimeout)
+		logger.Info("stopping; SIGINT stops at once", "signal", sig.String(), "at_most", cfg.ShutdownTimeout)
 		cancel(nil)
 		return
 	}

@@ -130,6 +130,8 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		Bound: func(f sip.Flow) { p.transport.SetBound(f, true) },
 		Idle:  func(f sip.Flow) { p.transport.SetBound(f, false) },
 		Alive: p.transport.Alive,
+
+		CommitInterval: time.Millisecond, // under load one fsync serves more changes
 	})
 	if err := p.index.Load(); err != nil {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)

@@ -212,12 +212,15 @@ func (f *fork) success(b *branch, resp *sip.Message) {
 			b.dialog = t
 			f.proxy.calls.answered(f.call, t, idleOf(f.method), time.Now())
 		}
+		if first {
+			f.settle(resp.Status)
+		}
 		f.forwardResponse(resp, resp.Status, nil)
 	}
 	f.mu.Unlock()
 	if first {
 		f.cancelBranches(nil)
-		f.ended(resp.Status)
+		f.log(resp.Status)
 	}
 	f.release()
 }
@@ -301,6 +304,7 @@ func (f *fork) finish() {
 		best = answer{score: scoreLocal, status: 480, reason: "endpoint.unregistered", sentence: "The endpoint is not registered"}
 	}
 	f.final = best.status
+	f.settle(best.status)
 	switch {
 	case best.resp != nil && (best.code == 401 || best.code == 407):
 		f.forwardResponse(withoutChallenges(best.resp), best.status, f.challenges)
@@ -312,12 +316,13 @@ func (f *fork) finish() {
 		f.reply(best.status, best.reason, best.sentence)
 	}
 	f.mu.Unlock()
-	f.ended(best.status)
+	f.log(best.status)
 	f.release()
 }
 
-// ended closes the dialog where the final response means its end.
-func (f *fork) ended(status int) {
+// settle closes the dialog where the final response means its end: before the
+// response goes out, so that nothing behind it finds the dialog open.
+func (f *fork) settle(status int) {
 	p := f.proxy
 	switch {
 	case f.inDialog == nil:
@@ -332,8 +337,12 @@ func (f *fork) ended(status int) {
 		f.method == sip.NOTIFY && !f.inDialog.cookie.Invite && f.inDialog.last:
 		p.calls.end(f.inDialog.cookie, f.inDialog.dialog)
 	}
+}
+
+// log tells the outcome of what begins and ends calls.
+func (f *fork) log(status int) {
 	if f.method == sip.INVITE || f.method == sip.BYE {
-		p.logCall(f, status)
+		f.proxy.logCall(f, status)
 	}
 }
 

@@ -163,8 +163,17 @@ func (p *Proxy) run(f *fork) {
 }
 
 func (p *Proxy) logCall(f *fork, status int) {
-	if p.Logger.Enabled(context.Background(), slog.LevelDebug) {
-		p.Logger.Debug("call", "call_id", f.call.String(), "method", f.method, "from", f.caller.Identity, "status", status)
+	from := f.caller.Endpoint
+	if f.inDialog != nil {
+		from = f.inDialog.cookie.Caller.Endpoint
+	}
+	level := slog.LevelInfo
+	if from == 0 { // callers from outside shall not fill the log
+		level = slog.LevelDebug
+	}
+	if p.Logger.Enabled(context.Background(), level) {
+		p.Logger.Log(context.Background(), level, "call", "call_id", f.call.String(), "method", f.method, "status", status,
+			"caller", from.String(), "callee", f.callee.String())
 	}
 }
 
