@@ -10,12 +10,18 @@ import (
 
 // Account is a main account or, when Parent is set, a sub-account of one.
 type Account struct {
-	AuthID    string // "MA_" or "SA_" and 8 of A-Z0-9
-	Parent    string // auth_id of the main account; "" for a main account
-	Name      string
-	Enabled   bool
-	CreatedAt time.Time
-	UpdatedAt time.Time
+	ID          int64  // a number beside the auth_id, which some clients ask for; tells nothing
+	AuthID      string // "MA_" or "SA_" and 8 of A-Z0-9
+	Parent      string // auth_id of the main account; "" for a main account
+	Name        string
+	Email       string
+	Phone       string
+	Description string
+	Permissions string // a JSON value, kept for the client; "" for none
+	RateLimit   int    // requests per second; 0: the server's default
+	Enabled     bool
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
 }
 
 // Main returns the auth_id of the main account it belongs to: its own, or its
@@ -78,11 +84,29 @@ type Endpoint struct {
 	UpdatedAt   time.Time
 }
 
-// Application is a call-routing application, as far as endpoints show it.
+// Application says what happens to a call: whom the router asks by HTTP.
 type Application struct {
-	ID           string // 17 decimal digits ending in 00
-	Owner        string // auth_id
-	Name         string
-	AnswerURL    string
-	AnswerMethod string // GET or POST
+	ID    string // 17 decimal digits ending in 00
+	Owner string // auth_id
+	Name  string // unique among the owner's
+
+	AnswerURL      string
+	AnswerMethod   string // GET or POST, as all methods
+	FallbackURL    string // asked when the answer URL fails; "" for none, as all URLs
+	FallbackMethod string
+	HangupURL      string // "": the answer URL
+	HangupMethod   string
+	MessageURL     string
+	MessageMethod  string
+	TransferURL    string
+	TransferMethod string
+
+	LogMessages     bool
+	PublicURI       bool
+	Enabled         bool
+	DefaultEndpoint bool // for endpoints created without an application; one per owner
+	DefaultNumber   bool // for phone numbers without an application; one per owner
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }

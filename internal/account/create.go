@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // draft is an endpoint to be created together with what the store has to
@@ -13,6 +14,7 @@ import (
 type draft struct {
 	Endpoint
 	subAccount string // asked for; "" when none
+	byDefault  bool   // no application is asked for: the owner's default one
 	faults     faults
 }
 
@@ -26,6 +28,7 @@ func (s *Service) CreateEndpoint(ctx context.Context, owner Account, spec Endpoi
 	if err := d.faults.err(); err != nil {
 		return Endpoint{}, err
 	}
+	var made Endpoint
 	err := s.drawing(func() error {
 		d.ID = newEndpointID()
 		return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
@@ -36,13 +39,14 @@ func (s *Service) CreateEndpoint(ctx context.Context, owner Account, spec Endpoi
 			if err := e.faults.err(); err != nil {
 				return err
 			}
-			return tx.InsertEndpoint(ctx, e.Endpoint)
+			made = e.Endpoint
+			return tx.InsertEndpoint(ctx, made)
 		})
 	})
 	if err != nil {
 		return Endpoint{}, fmt.Errorf("create endpoint: %w", err)
 	}
-	return d.Endpoint, nil
+	return made, nil
 }
 
 // CreateEndpoints makes all of the endpoints or none. Here HA1 values may
@@ -60,7 +64,8 @@ func (s *Service) CreateEndpoints(ctx context.Context, owner Account, specs []En
 		return nil, fmt.Errorf("create endpoints: %w", err)
 	}
 	if !dryRun {
-		if err := s.insertAll(ctx, owner, drafts); err != nil {
+		var err error
+		if drafts, err = s.insertAll(ctx, owner, drafts); err != nil {
 			return nil, fmt.Errorf("create endpoints: %w", err)
 		}
 	}
@@ -71,24 +76,25 @@ func (s *Service) CreateEndpoints(ctx context.Context, owner Account, specs []En
 	return made, nil
 }
 
-func (s *Service) insertAll(ctx context.Context, owner Account, drafts []draft) error {
-	return s.drawing(func() error {
+func (s *Service) insertAll(ctx context.Context, owner Account, drafts []draft) (made []draft, err error) {
+	err = s.drawing(func() error {
 		for i := range drafts {
 			drafts[i].ID = newEndpointID()
 		}
 		return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-			again := slices.Clone(drafts) // f may run again
-			if err := s.confirmAll(ctx, tx, owner, again); err != nil {
+			made = slices.Clone(drafts) // f may run again
+			if err := s.confirmAll(ctx, tx, owner, made); err != nil {
 				return err
 			}
-			for i := range again {
-				if err := tx.InsertEndpoint(ctx, again[i].Endpoint); err != nil {
+			for i := range made {
+				if err := tx.InsertEndpoint(ctx, made[i].Endpoint); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
+	return made, err
 }
 
 // draft applies the rules that need no store.
@@ -113,11 +119,12 @@ func (s *Service) draft(owner Account, spec EndpointSpec, bulk bool) draft {
 	}
 	e.MaxContacts = value(f, "max_contacts", spec.MaxContacts, defaultMaxContacts)
 	f.add("max_contacts", checkMaxContacts(e.MaxContacts))
+	e.ExpiresAt = s.expiry(f, spec.ExpiresAt, time.Time{})
 	e.Application = wantedApplication(f, spec.Application)
 	e.Secret = draftSecret(f, spec, e, bulk)
 	e.CreatedAt = s.time()
 	e.UpdatedAt = e.CreatedAt
-	return draft{Endpoint: e, subAccount: spec.SubAccount.Value, faults: f}
+	return draft{Endpoint: e, subAccount: spec.SubAccount.Value, byDefault: !spec.Application.Set && !f.has("application"), faults: f}
 }
 
 // domain returns the SIP domain asked for, in its stored lower case.
@@ -195,6 +202,13 @@ func (s *Service) confirm(ctx context.Context, r Reader, owner Account, d *draft
 		default:
 			d.Owner = sub.AuthID
 		}
+	}
+	if d.byDefault {
+		app, err := r.DefaultApplication(ctx, d.Owner)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		d.Application = app.ID
 	}
 	bad, err := applicationFault(ctx, r, d.Endpoint)
 	if err != nil {
@@ -291,7 +305,8 @@ func conflicts(ctx context.Context, r Reader, drafts []draft, byDomain map[strin
 type cachedReader struct {
 	Reader
 	accounts map[string]cachedAccount
-	apps     map[string]cachedApplication
+	apps     map[string]cachedApplication // by app_id
+	defaults map[string]cachedApplication // by owner
 }
 
 type cachedAccount struct {
@@ -317,13 +332,21 @@ func (c *cachedReader) Account(ctx context.Context, authID string) (Account, err
 }
 
 func (c *cachedReader) Application(ctx context.Context, appID string) (Application, error) {
-	got, ok := c.apps[appID]
+	return cached(ctx, &c.apps, appID, c.Reader.Application)
+}
+
+func (c *cachedReader) DefaultApplication(ctx context.Context, owner string) (Application, error) {
+	return cached(ctx, &c.defaults, owner, c.Reader.DefaultApplication)
+}
+
+func cached(ctx context.Context, known *map[string]cachedApplication, key string, read func(context.Context, string) (Application, error)) (Application, error) {
+	got, ok := (*known)[key]
 	if !ok {
-		got.a, got.err = c.Reader.Application(ctx, appID)
-		if c.apps == nil {
-			c.apps = map[string]cachedApplication{}
+		got.a, got.err = read(ctx, key)
+		if *known == nil {
+			*known = map[string]cachedApplication{}
 		}
-		c.apps[appID] = got
+		(*known)[key] = got
 	}
 	return got.a, got.err
 }

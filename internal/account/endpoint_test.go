@@ -66,7 +66,7 @@ func TestCreateRules(t *testing.T) {
 	w := newWorld(t)
 	w.application(t, "12345678901234500", w.main)
 	w.application(t, "99999999999999900", w.other)
-	disabled, _, err := w.CreateSubAccount(t.Context(), w.main, "disabled")
+	disabled, _, err := w.CreateSubAccount(t.Context(), w.main, named("disabled"))
 	if err != nil {
 		t.Fatal(err)
 	}

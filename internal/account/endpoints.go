@@ -27,14 +27,7 @@ func visible(ctx context.Context, r Reader, scope Account, id EndpointID) (Endpo
 // Endpoints returns one page of the scope's own endpoints, or of the
 // sub-account that the query selects, and the number of all that match.
 func (s *Service) Endpoints(ctx context.Context, scope Account, q EndpointQuery) ([]Endpoint, int, error) {
-	f := newFaults(q.Malformed)
-	if q.Limit < 1 || q.Limit > MaxLimit {
-		f.add("limit", fmt.Sprintf("Must be a number from 1 to %d", MaxLimit))
-	}
-	if q.Offset < 0 {
-		f.add("offset", "Must be a number of at least 0")
-	}
-	if err := f.err(); err != nil {
+	if err := checkPage(q.Malformed, q.Limit, q.Offset); err != nil {
 		return nil, 0, err
 	}
 	if q.Application.Set {
@@ -44,25 +37,43 @@ func (s *Service) Endpoints(ctx context.Context, scope Account, q EndpointQuery)
 		}
 		q.Application = Some(id)
 	}
-	owner := scope.AuthID
-	if q.SubAccount.Set && q.SubAccount.Value != owner {
-		// An unknown, a foreign and an empty sub-account look the same.
-		sub, err := s.store.Account(ctx, q.SubAccount.Value)
-		if errors.Is(err, ErrNotFound) || err == nil && (scope.Parent != "" || sub.Parent != owner) {
-			return nil, 0, nil
-		}
-		if err != nil {
-			return nil, 0, fmt.Errorf("list endpoints: %w", err)
-		}
-		owner = sub.AuthID
-	} else if q.SubAccount.Set && scope.Parent == "" {
-		return nil, 0, nil // a main account is not its own sub-account
+	owner, err := s.selected(ctx, scope, q.SubAccount)
+	if err != nil || owner == "" {
+		return nil, 0, err
 	}
 	page, total, err := s.store.Endpoints(ctx, owner, q)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list endpoints: %w", err)
 	}
 	return page, total, nil
+}
+
+func checkPage(malformed map[string]string, limit, offset int) error {
+	f := newFaults(malformed)
+	if limit < 1 || limit > MaxLimit {
+		f.add("limit", fmt.Sprintf("Must be a number from 1 to %d", MaxLimit))
+	}
+	if offset < 0 {
+		f.add("offset", "Must be a number of at least 0")
+	}
+	return f.err()
+}
+
+// selected returns the auth_id whose things a list shows: the scope's or that
+// of the sub-account asked for. "" is nobody's: an unknown, a foreign and an
+// empty sub-account look the same.
+func (s *Service) selected(ctx context.Context, scope Account, subAccount Optional[string]) (owner string, err error) {
+	if !subAccount.Set || subAccount.Value == scope.AuthID && scope.Parent != "" {
+		return scope.AuthID, nil
+	}
+	sub, err := s.store.Account(ctx, subAccount.Value)
+	if errors.Is(err, ErrNotFound) || err == nil && (scope.Parent != "" || sub.Parent != scope.AuthID) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("list: %w", err)
+	}
+	return sub.AuthID, nil
 }
 
 // UpdateEndpoint changes an endpoint of the scope: all of the patch or nothing.
@@ -109,6 +120,7 @@ func (s *Service) patched(ctx context.Context, r Reader, e Endpoint, p EndpointP
 	after.Allow.Video = value(f, "allow_video", p.AllowVideo, e.Allow.Video)
 	after.MaxContacts = value(f, "max_contacts", p.MaxContacts, e.MaxContacts)
 	f.add("max_contacts", checkMaxContacts(after.MaxContacts))
+	after.ExpiresAt = s.expiry(f, p.ExpiresAt, e.ExpiresAt)
 	if p.Application.Set {
 		after.Application = wantedApplication(f, p.Application)
 		// What is attached already is not asked for again.
@@ -183,6 +195,46 @@ func (s *Service) DeleteEndpoint(ctx context.Context, scope Account, id Endpoint
 	})
 	if err != nil {
 		return fmt.Errorf("delete endpoint: %w", err)
+	}
+	return nil
+}
+
+// sweep is how many endpoints DeleteExpired deletes in one transaction.
+const sweep = 200
+
+// DeleteExpired deletes the endpoints whose time has come and returns how many
+// they were. The caller runs it from time to time.
+func (s *Service) DeleteExpired(ctx context.Context) (int, error) {
+	deleted := 0
+	for {
+		// Most of the time there is nothing to do, and no writer to wait for.
+		next, err := s.store.NextExpiry(ctx)
+		if err != nil {
+			return deleted, fmt.Errorf("delete expired endpoints: %w", err)
+		}
+		now := s.time()
+		if next.IsZero() || next.After(now) {
+			return deleted, nil
+		}
+		var expired []Endpoint
+		err = s.store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+			if expired, err = tx.ExpiredEndpoints(ctx, now, sweep); err != nil {
+				return err
+			}
+			return deleteAll(ctx, tx, expired)
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("delete expired endpoints: %w", err)
+		}
+		deleted += len(expired)
+	}
+}
+
+func deleteAll(ctx context.Context, tx Tx, endpoints []Endpoint) error {
+	for _, e := range endpoints {
+		if err := tx.DeleteEndpoint(ctx, e); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -14,6 +14,9 @@ var (
 	ErrUnauthorized = errors.New("invalid credentials")                   // unknown account, wrong token or disabled
 	ErrUnavailable  = errors.New("the store cannot take changes now")     // disk full, locked, read-only
 	ErrWrongKey     = errors.New("the key does not open this store")      // sealed with another key
+	ErrNameTaken    = errors.New("the name is taken")                     // by another application of the account
+	ErrNotEmpty     = errors.New("the sub-account owns endpoints")        // and shall not be deleted with them
+	ErrMainOnly     = errors.New("only a main account may do this")       // and the caller is a sub-account
 	ErrDuplicate    = errors.New("a generated identifier exists already") // Store to Service only: draw another
 )
 

@@ -3,6 +3,7 @@ package account
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"strconv"
 )
 
 const (
@@ -17,15 +18,26 @@ func newAuthID(prefix string) string { return prefix + randomText(8, upperDigits
 
 func newToken() string { return randomText(TokenLen, alnum) }
 
+// newAccountID draws a number of nine digits.
+func newAccountID() int64 { return int64(randomNumber(1e8, 9e8)) }
+
+// newApplicationID draws 15 digits and puts 00 behind: so many that none is
+// guessed, and so few that a client which reads a number keeps all of them.
+func newApplicationID() string {
+	return strconv.FormatUint(randomNumber(1e14, 9e14), 10) + "00"
+}
+
 // newEndpointID draws from all numbers of 15 digits.
-func newEndpointID() EndpointID {
-	const low, span = 1e14, 9e14
-	const limit = (1 << 63) / uint64(span) * uint64(span)
+func newEndpointID() EndpointID { return EndpointID(randomNumber(1e14, 9e14)) }
+
+// randomNumber draws from low to low+span-1, all equally likely.
+func randomNumber(low, span uint64) uint64 {
+	limit := (1 << 63) / span * span
 	for {
 		var b [8]byte
 		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 		if n := binary.LittleEndian.Uint64(b[:]) >> 1; n < limit {
-			return EndpointID(uint64(low) + n%uint64(span))
+			return low + n%span
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"strings"
+	"time"
 )
 
 // Sentences shown to API users.
@@ -26,6 +27,7 @@ const (
 	msgHA1Both     = "Give either password or ha1_md5"
 	msgHA1MD5      = "Must be 32 hexadecimal digits"
 	msgHA1SHA256   = "Must be 64 hexadecimal digits"
+	msgExpired     = "Must be a time in the future"
 	msgHA1Alone    = "Needs ha1_md5 beside it"
 )
 
@@ -112,6 +114,20 @@ func checkMaxContacts(n int) string {
 		return msgContacts
 	}
 	return ""
+}
+
+// expiry reads a time from which on the endpoint is gone; null is never.
+func (s *Service) expiry(f faults, o Optional[time.Time], present time.Time) time.Time {
+	if !o.Set {
+		return present
+	}
+	at := o.Value.UTC().Truncate(time.Second)
+	if o.Null {
+		at = time.Time{}
+	} else if !at.Equal(present) && !at.After(s.time()) {
+		f.add("expires_at", msgExpired)
+	}
+	return at
 }
 
 // only reports whether s is ASCII letters, digits and the others alone.

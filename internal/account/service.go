@@ -91,29 +91,25 @@ func (s *Service) Scope(ctx context.Context, caller Account, authID string) (Acc
 	return a, nil
 }
 
+// SubscribeAccounts does for accounts what Subscribe does for endpoints.
+func (s *Service) SubscribeAccounts(f func(AccountChange)) { s.store.SubscribeAccounts(f) }
+
 // CreateAccount makes a main account and returns its auth token, which is not
 // shown again.
 func (s *Service) CreateAccount(ctx context.Context, name string) (Account, string, error) {
-	return s.createAccount(ctx, "MA_", "", name)
-}
-
-// CreateSubAccount makes a sub-account of a main account.
-func (s *Service) CreateSubAccount(ctx context.Context, parent Account, name string) (Account, string, error) {
-	if parent.Parent != "" {
-		return Account{}, "", ErrNotFound
-	}
-	return s.createAccount(ctx, "SA_", parent.AuthID, name)
-}
-
-func (s *Service) createAccount(ctx context.Context, prefix, parent, name string) (Account, string, error) {
 	if msg := checkName(name); msg != "" {
 		return Account{}, "", &Invalid{Fields: map[string]string{"name": msg}}
 	}
-	now := s.time()
-	a := Account{Parent: parent, Name: name, Enabled: true, CreatedAt: now, UpdatedAt: now}
+	return s.insertAccount(ctx, "MA_", Account{Name: name, Enabled: true})
+}
+
+// insertAccount puts the account into the store under a new auth_id.
+func (s *Service) insertAccount(ctx context.Context, prefix string, a Account) (Account, string, error) {
+	a.CreatedAt = s.time()
+	a.UpdatedAt = a.CreatedAt
 	token := newToken()
 	err := s.drawing(func() error {
-		a.AuthID = newAuthID(prefix)
+		a.ID, a.AuthID = newAccountID(), newAuthID(prefix)
 		return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 			return tx.InsertAccount(ctx, a, token)
 		})
@@ -148,6 +144,9 @@ func (s *Service) Applications(ctx context.Context, ids []string) (map[string]Ap
 	return s.store.Applications(ctx, ids)
 }
 
+// ApplicationDomain is the host of applications' SIP URIs.
+func (s *Service) ApplicationDomain() string { return "app." + s.domains[0] }
+
 // drawing runs f, which draws an identifier, again when it is taken already.
 func (s *Service) drawing(f func() error) error {
 	for attempt := 0; ; attempt++ {
@@ -165,7 +164,11 @@ func checkName(name string) string {
 	if n := utf8.RuneCountInString(name); n < 1 || n > 100 || !utf8.ValidString(name) {
 		return "Must be 1 to 100 characters"
 	}
-	if strings.ContainsFunc(name, unicode.IsControl) {
+	return checkText(name)
+}
+
+func checkText(s string) string {
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
 		return "Control characters are not allowed"
 	}
 	return ""

@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 		return a
 	}
 	w.main = keep(w.CreateAccount(t.Context(), "main"))
-	w.sub = keep(w.CreateSubAccount(t.Context(), w.main, "sub"))
+	w.sub = keep(w.CreateSubAccount(t.Context(), w.main, named("sub")))
 	w.other = keep(w.CreateAccount(t.Context(), "other"))
 	return w
 }
@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) application(t *testing.T, id string, owner account.Account) {
 	t.Helper()
 	err := w.store.Update(t.Context(), func(ctx context.Context, tx account.Tx) error {
-		return tx.InsertApplication(ctx, account.Application{ID: id, Owner: owner.AuthID, Name: "app", AnswerURL: "https://example.org/", AnswerMethod: "POST"})
+		return tx.InsertApplication(ctx, account.Application{ID: id, Owner: owner.AuthID, Name: "app " + id, AnswerURL: "https://example.org/", AnswerMethod: "POST"})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -68,11 +68,14 @@ func (w *world) application(t *testing.T, id string, owner account.Account) {
 
 func (w *world) enable(t *testing.T, a account.Account, enabled bool) {
 	t.Helper()
+	before := a
 	a.Enabled = enabled
-	if err := w.store.Update(t.Context(), func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, a) }); err != nil {
+	if err := w.store.Update(t.Context(), func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, before, a) }); err != nil {
 		t.Fatal(err)
 	}
 }
+
+func named(name string) account.SubAccountSpec { return account.SubAccountSpec{Name: account.Some(name)} }
 
 // spec asks for an endpoint with nothing but what is required.
 func spec(username string) account.EndpointSpec {
@@ -121,7 +124,7 @@ func TestAccountsHaveIdentifiersAndTokens(t *testing.T) {
 	if w.sub.Main() != w.main.AuthID || w.main.Main() != w.main.AuthID {
 		t.Errorf("the main account of %+v is %s", w.sub, w.sub.Main())
 	}
-	if _, _, err := w.CreateSubAccount(t.Context(), w.sub, "of a sub-account"); err == nil {
+	if _, _, err := w.CreateSubAccount(t.Context(), w.sub, named("of a sub-account")); err == nil {
 		t.Error("a sub-account has a sub-account")
 	}
 	for _, name := range []string{"", "a\nb", "\xff", string(make([]rune, 101))} {

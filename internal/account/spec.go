@@ -1,5 +1,7 @@
 package account
 
+import "time"
+
 // Optional tells an absent field, an explicit null and a value apart.
 type Optional[T any] struct {
 	Set   bool // the field was present, as a value or as null
@@ -33,6 +35,7 @@ type EndpointSpec struct {
 	AllowApps         Optional[bool]
 
 	MaxContacts Optional[int]
+	ExpiresAt   Optional[time.Time] // null is never
 
 	// Malformed holds the fields the caller could not read (wrong type,
 	// unknown), by API name, each with a plain sentence. They are reported
@@ -50,6 +53,7 @@ type EndpointPatch struct {
 	AllowMessage Optional[bool]
 	AllowVideo   Optional[bool]
 	MaxContacts  Optional[int]
+	ExpiresAt    Optional[time.Time] // null is never
 
 	// locked
 	Username          Optional[string]

@@ -1,6 +1,9 @@
 package account
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // ChangeKind says what happened to an endpoint.
 type ChangeKind uint8
@@ -32,6 +35,12 @@ type Change struct {
 	SecretChanged bool // the old credentials are worthless: on Updated with a new secret, and on Deleted
 }
 
+// AccountChange is one committed change of an account or sub-account. Before
+// is zero for a new one, After for one deleted.
+type AccountChange struct {
+	Before, After Account
+}
+
 // Login is what authentication needs of an account.
 type Login struct {
 	Account   Account
@@ -41,7 +50,12 @@ type Login struct {
 // Reader looks things up. Unknown ones are ErrNotFound.
 type Reader interface {
 	Account(ctx context.Context, authID string) (Account, error)
+	// AccountByID finds an account by its number.
+	AccountByID(ctx context.Context, id int64) (Account, error)
 	Application(ctx context.Context, appID string) (Application, error)
+	// DefaultApplication returns the owner's application for endpoints that
+	// are created without one.
+	DefaultApplication(ctx context.Context, owner string) (Application, error)
 	// Endpoint inside Store.Update holds the endpoint until the end of the
 	// transaction: nobody else changes it meanwhile.
 	Endpoint(ctx context.Context, id EndpointID) (Endpoint, error)
@@ -57,12 +71,29 @@ type Tx interface {
 	// identifier exists; InsertEndpoint returns *Conflict when the username
 	// does, and ErrNotFound when the owner does not.
 	InsertAccount(ctx context.Context, a Account, token string) error
-	UpdateAccount(ctx context.Context, a Account) error
+	UpdateAccount(ctx context.Context, before, after Account) error
+	// DeleteAccount deletes an account that owns neither endpoints nor
+	// applications.
+	DeleteAccount(ctx context.Context, before Account) error
 	SetToken(ctx context.Context, authID, token string) error
 	InsertEndpoint(ctx context.Context, e Endpoint) error
 	UpdateEndpoint(ctx context.Context, before, after Endpoint) error
 	DeleteEndpoint(ctx context.Context, before Endpoint) error
+	// InsertApplication returns ErrDuplicate when the identifier exists and
+	// ErrNotFound when the owner does not; it and UpdateApplication return
+	// ErrNameTaken when another of the owner's applications has the name.
+	// What is put as a default takes that from the owner's others.
 	InsertApplication(ctx context.Context, a Application) error
+	UpdateApplication(ctx context.Context, a Application) error
+	// DeleteApplication deletes one that no endpoint has attached.
+	DeleteApplication(ctx context.Context, appID string) error
+	ApplicationsOf(ctx context.Context, owner string) ([]Application, error)
+	// EndpointsOf returns up to limit endpoints of the owner, held as by
+	// Endpoint. EndpointsWith returns those that have the application
+	// attached, ExpiredEndpoints those whose time has come.
+	EndpointsOf(ctx context.Context, owner string, limit int) ([]Endpoint, error)
+	EndpointsWith(ctx context.Context, appID string, limit int) ([]Endpoint, error)
+	ExpiredEndpoints(ctx context.Context, now time.Time, limit int) ([]Endpoint, error)
 }
 
 // Store keeps accounts, endpoints and applications. It seals secrets and
@@ -77,6 +108,14 @@ type Store interface {
 	Accounts(ctx context.Context) ([]Account, error)
 	// Applications returns those of the ids that exist.
 	Applications(ctx context.Context, ids []string) (map[string]Application, error)
+	// ApplicationPage returns one page of the owner's applications, newest
+	// first, and the number of all that match.
+	ApplicationPage(ctx context.Context, owner string, q ApplicationQuery) ([]Application, int, error)
+	// SubAccounts returns one page of a main account's sub-accounts, newest
+	// first, and the number of all that match.
+	SubAccounts(ctx context.Context, parent string, q SubAccountQuery) ([]Account, int, error)
+	// NextExpiry returns when the next endpoint expires; zero when none does.
+	NextExpiry(ctx context.Context) (time.Time, error)
 	// Endpoints returns one page of the owner's endpoints and the number of
 	// all that match. The query's SubAccount and Malformed are the Service's.
 	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)
@@ -92,5 +131,7 @@ type Store interface {
 	// order; for those made through this Store before Update returns. f must
 	// be quick and must not call Update. It cannot be taken back.
 	Subscribe(f func(Change))
+	// SubscribeAccounts does the same for changes of accounts.
+	SubscribeAccounts(f func(AccountChange))
 	Close() error
 }

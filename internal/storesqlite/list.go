@@ -133,19 +133,11 @@ func conditions(owner string, q account.EndpointQuery) (where string, args []any
 		args = append(args, values...)
 	}
 	match := func(column string, m account.Match, fold func(string) string) {
-		if m.Exact.Set {
-			add(column+" = ?", fold(m.Exact.Value))
-		}
-		if m.StartsWith.Set && m.StartsWith.Value != "" {
-			prefix := fold(m.StartsWith.Value)
-			add(column+" >= ? AND "+column+" < ?", prefix, prefix+"\U0010ffff") // an index serves a range
-		}
-		if m.Contains.Set {
-			add("instr("+column+", ?) > 0", fold(m.Contains.Value))
-		}
+		more, values := matchConditions(column, m, fold)
+		all, args = append(all, more...), append(args, values...)
 	}
 	match("username_key", q.Username, strings.ToLower)
-	match("alias", q.Alias, func(s string) string { return s })
+	match("alias", q.Alias, asWritten)
 	if q.Application.Set {
 		add("application = ?", q.Application.Value)
 	}
@@ -157,4 +149,61 @@ func conditions(owner string, q account.EndpointQuery) (where string, args []any
 		}
 	}
 	return strings.Join(all, " AND "), args, len(all) > 1
+}
+
+func asWritten(s string) string { return s }
+
+// matchConditions writes a text filter as SQL.
+func matchConditions(column string, m account.Match, fold func(string) string) (conditions []string, args []any) {
+	add := func(condition string, values ...any) {
+		conditions = append(conditions, condition)
+		args = append(args, values...)
+	}
+	if m.Exact.Set {
+		add(column+" = ?", fold(m.Exact.Value))
+	}
+	if m.StartsWith.Set && m.StartsWith.Value != "" {
+		prefix := fold(m.StartsWith.Value)
+		add(column+" >= ? AND "+column+" < ?", prefix, prefix+"\U0010ffff") // an index serves a range
+	}
+	if m.Contains.Set {
+		add("instr("+column+", ?) > 0", fold(m.Contains.Value))
+	}
+	return conditions, args
+}
+
+// ApplicationPage returns one page, newest first, and the number of all that
+// match. Both are read from one snapshot.
+func (s *Store) ApplicationPage(ctx context.Context, owner string, q account.ApplicationQuery) (page []account.Application, total int, err error) {
+	more, args := matchConditions("name", q.Name, asWritten)
+	from := ` FROM applications WHERE ` + strings.Join(append([]string{"owner = ?"}, more...), " AND ")
+	total, err = s.page(ctx, func(row scanner) error {
+		a, err := scanApplication(row)
+		page = append(page, a)
+		return err
+	}, applicationColumns, from, q.Limit, q.Offset, append([]any{owner}, args...))
+	return page, total, err
+}
+
+// SubAccounts returns one page, newest first, and the number of all that match.
+func (s *Store) SubAccounts(ctx context.Context, parent string, q account.SubAccountQuery) (page []account.Account, total int, err error) {
+	total, err = s.page(ctx, func(row scanner) error {
+		a, err := scanAccount(row)
+		page = append(page, a)
+		return err
+	}, accountColumns, ` FROM accounts WHERE parent = ? AND (enabled OR NOT ?)`, q.Limit, q.Offset, []any{parent, q.ActiveOnly})
+	return page, total, err
+}
+
+// page runs f with the rows of one page and returns how many match in all.
+func (s *Store) page(ctx context.Context, f func(scanner) error, columns, from string, limit, offset int, args []any) (total int, err error) {
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return 0, unavailable(err)
+	}
+	defer t.Rollback() // nothing was written: there is nothing to lose
+	if err := t.QueryRowContext(ctx, `SELECT count(*)`+from, args...).Scan(&total); err != nil {
+		return 0, unavailable(err)
+	}
+	return total, each(ctx, t, f, `SELECT `+columns+from+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, limit, offset)...)
 }

@@ -25,10 +25,12 @@ type reader struct {
 func (s *Store) reader() reader { return reader{s.read, s.keys} }
 
 const (
-	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at`
+	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit`
 	endpointColumns = `id, owner, main, username, domain, alias, application, allow_voice, allow_message, allow_video,
 		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at`
-	applicationColumns = `id, owner, name, answer_url, answer_method`
+	applicationColumns = `id, owner, name, answer_url, answer_method, fallback_url, fallback_method, hangup_url, hangup_method,
+		message_url, message_method, transfer_url, transfer_method, log_messages, public_uri, enabled, default_endpoint, default_number,
+		created_at, updated_at`
 )
 
 type scanner interface{ Scan(dest ...any) error }
@@ -36,7 +38,8 @@ type scanner interface{ Scan(dest ...any) error }
 func scanAccount(row scanner, more ...any) (a account.Account, err error) {
 	var parent sql.NullString
 	var created, updated int64
-	err = row.Scan(append([]any{&a.AuthID, &parent, &a.Name, &a.Enabled, &created, &updated}, more...)...)
+	err = row.Scan(append([]any{&a.AuthID, &parent, &a.Name, &a.Enabled, &created, &updated,
+		&a.ID, &a.Email, &a.Phone, &a.Description, &a.Permissions, &a.RateLimit}, more...)...)
 	a.Parent, a.CreatedAt, a.UpdatedAt = parent.String, utc(created), utc(updated)
 	return a, err
 }
@@ -61,7 +64,11 @@ func (r reader) scanEndpoint(row scanner) (e account.Endpoint, err error) {
 }
 
 func scanApplication(row scanner) (a account.Application, err error) {
-	err = row.Scan(&a.ID, &a.Owner, &a.Name, &a.AnswerURL, &a.AnswerMethod)
+	var created, updated int64
+	err = row.Scan(&a.ID, &a.Owner, &a.Name, &a.AnswerURL, &a.AnswerMethod, &a.FallbackURL, &a.FallbackMethod, &a.HangupURL, &a.HangupMethod,
+		&a.MessageURL, &a.MessageMethod, &a.TransferURL, &a.TransferMethod, &a.LogMessages, &a.PublicURI, &a.Enabled, &a.DefaultEndpoint, &a.DefaultNumber,
+		&created, &updated)
+	a.CreatedAt, a.UpdatedAt = utc(created), utc(updated)
 	return a, err
 }
 
@@ -69,6 +76,16 @@ func utc(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 
 func (r reader) Account(ctx context.Context, authID string) (account.Account, error) {
 	a, err := scanAccount(r.q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts WHERE auth_id = ?`, authID))
+	return a, found(err)
+}
+
+func (r reader) AccountByID(ctx context.Context, id int64) (account.Account, error) {
+	a, err := scanAccount(r.q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts WHERE id = ?`, id))
+	return a, found(err)
+}
+
+func (r reader) DefaultApplication(ctx context.Context, owner string) (account.Application, error) {
+	a, err := scanApplication(r.q.QueryRowContext(ctx, `SELECT `+applicationColumns+` FROM applications WHERE owner = ? AND default_endpoint`, owner))
 	return a, found(err)
 }
 
@@ -120,6 +137,16 @@ func list[T any](values []T) string {
 // Account looks an account up.
 func (s *Store) Account(ctx context.Context, authID string) (account.Account, error) {
 	return s.reader().Account(ctx, authID)
+}
+
+// AccountByID looks an account up by its number.
+func (s *Store) AccountByID(ctx context.Context, id int64) (account.Account, error) {
+	return s.reader().AccountByID(ctx, id)
+}
+
+// DefaultApplication looks up an owner's application for new endpoints.
+func (s *Store) DefaultApplication(ctx context.Context, owner string) (account.Application, error) {
+	return s.reader().DefaultApplication(ctx, owner)
 }
 
 // Application looks an application up.
@@ -176,6 +203,16 @@ func (s *Store) Applications(ctx context.Context, ids []string) (map[string]acco
 		return err
 	}, `SELECT `+applicationColumns+` FROM applications WHERE id IN (SELECT value FROM json_each(?))`, list(ids))
 	return apps, err
+}
+
+// NextExpiry returns when the next endpoint expires.
+func (s *Store) NextExpiry(ctx context.Context) (time.Time, error) {
+	var next sql.NullInt64
+	err := s.read.QueryRowContext(ctx, `SELECT min(expires_at) FROM endpoints WHERE expires_at IS NOT NULL`).Scan(&next)
+	if err != nil || !next.Valid {
+		return time.Time{}, unavailable(err)
+	}
+	return utc(next.Int64), nil
 }
 
 // EachEndpoint calls f with every endpoint, oldest first.

@@ -150,6 +150,9 @@ func (s *Store) Update(ctx context.Context, f func(context.Context, account.Tx) 
 // Subscribe registers f for every committed change.
 func (s *Store) Subscribe(f func(account.Change)) { s.writer.subscribe(f) }
 
+// SubscribeAccounts registers f for every committed change of an account.
+func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.writer.subscribeAccounts(f) }
+
 // Close waits for the changes under way and closes the file.
 func (s *Store) Close() error {
 	s.writer.close()

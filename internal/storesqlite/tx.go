@@ -13,9 +13,10 @@ import (
 // tx is one job's part of a write transaction, and what it changes.
 type tx struct {
 	reader
-	t       *sql.Tx
-	changes []account.Change
-	broken  error // SQLite may have rolled everything back already: nothing more may run
+	t        *sql.Tx
+	changes  []account.Change
+	accounts []account.AccountChange
+	broken   error // SQLite may have rolled everything back already: nothing more may run
 }
 
 // exec runs a statement; changed tells whether it touched a row.
@@ -45,35 +46,45 @@ func (t *tx) one(ctx context.Context, query string, args ...any) error {
 
 func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
 	hash := t.keys.HashToken(token)
-	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(), hash[:], t.keys.SealToken(a.AuthID, token))
+	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(),
+		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, hash[:], t.keys.SealToken(a.AuthID, token))
 	switch {
 	case unique(err):
 		return account.ErrDuplicate
 	case foreign(err):
 		return account.ErrNotFound
+	case err != nil:
+		return err
 	}
-	return err
+	t.accounts = append(t.accounts, account.AccountChange{After: a})
+	return nil
 }
 
-func (t *tx) UpdateAccount(ctx context.Context, a account.Account) error {
-	return t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ? WHERE auth_id = ?`, a.Name, a.Enabled, a.UpdatedAt.Unix(), a.AuthID)
+func (t *tx) UpdateAccount(ctx context.Context, before, after account.Account) error {
+	err := t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ?, email = ?, phone = ?, description = ?, permissions = ?, rate_limit = ?
+		WHERE auth_id = ?`, after.Name, after.Enabled, after.UpdatedAt.Unix(), after.Email, after.Phone, after.Description, after.Permissions, after.RateLimit, after.AuthID)
+	if err != nil {
+		return err
+	}
+	t.accounts = append(t.accounts, account.AccountChange{Before: before, After: after})
+	return nil
+}
+
+func (t *tx) DeleteAccount(ctx context.Context, before account.Account) error {
+	if err := t.one(ctx, `DELETE FROM accounts WHERE auth_id = ?`, before.AuthID); err != nil {
+		return err
+	}
+	if _, err := t.exec(ctx, `DELETE FROM endpoint_counts WHERE owner = ?`, before.AuthID); err != nil {
+		return err
+	}
+	t.accounts = append(t.accounts, account.AccountChange{Before: before})
+	return nil
 }
 
 func (t *tx) SetToken(ctx context.Context, authID, token string) error {
 	hash := t.keys.HashToken(token)
 	return t.one(ctx, `UPDATE accounts SET token_hash = ?, token = ? WHERE auth_id = ?`, hash[:], t.keys.SealToken(authID, token), authID)
-}
-
-func (t *tx) InsertApplication(ctx context.Context, a account.Application) error {
-	_, err := t.exec(ctx, `INSERT INTO applications (`+applicationColumns+`) VALUES (?, ?, ?, ?, ?)`, a.ID, a.Owner, a.Name, a.AnswerURL, a.AnswerMethod)
-	switch {
-	case unique(err):
-		return account.ErrDuplicate
-	case foreign(err):
-		return account.ErrNotFound
-	}
-	return err
 }
 
 func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {

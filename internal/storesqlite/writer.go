@@ -29,7 +29,13 @@ type writer struct {
 	running     bool
 	closed      bool
 	busy        sync.WaitGroup
-	subscribers []func(account.Change)
+	subscribers subscribers
+}
+
+// subscribers are told what was committed.
+type subscribers struct {
+	endpoints []func(account.Change)
+	accounts  []func(account.AccountChange)
 }
 
 // job is one change on its way.
@@ -39,6 +45,7 @@ type job struct {
 	taken    atomic.Bool // begun by the writer, or withdrawn by the submitter
 	done     chan struct{}
 	changes  []account.Change
+	accounts []account.AccountChange
 	err      error
 	panicked any
 }
@@ -108,25 +115,30 @@ func (w *writer) run() {
 		}
 		clear(w.waiting[:n])
 		w.waiting = w.waiting[n:]
-		subscribers := w.subscribers[:len(w.subscribers):len(w.subscribers)]
+		told := w.subscribers // appended to, never changed in place
 		w.mu.Unlock()
 
 		w.commit(batch)
 		for _, j := range batch {
 			if j.err == nil && j.panicked == nil {
-				tell(subscribers, j)
+				told.tell(j)
 			}
 			close(j.done)
 		}
 	}
 }
 
-// tell gives a committed job's changes to the subscribers. A panic of theirs
-// is the submitter's to suffer.
-func tell(subscribers []func(account.Change), j *job) {
+// tell gives them a committed job's changes. A panic of theirs is the
+// submitter's to suffer.
+func (s subscribers) tell(j *job) {
 	defer j.recovered()
+	for _, c := range j.accounts {
+		for _, f := range s.accounts {
+			f(c)
+		}
+	}
 	for _, c := range j.changes {
-		for _, f := range subscribers {
+		for _, f := range s.endpoints {
 			f(c)
 		}
 	}
@@ -154,7 +166,7 @@ func (w *writer) commit(batch []*job) {
 			err = w.attempt([]*job{j})
 		}
 		if alone || err != nil {
-			j.err, j.changes = err, nil
+			j.err, j.changes, j.accounts = err, nil, nil
 		}
 	}
 }
@@ -186,7 +198,7 @@ func (w *writer) attempt(batch []*job) error {
 // runOne runs one job. An error is the end of the whole transaction; the job's
 // own failure undoes the job alone.
 func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
-	j.changes, j.err, j.panicked = nil, nil, nil
+	j.changes, j.accounts, j.err, j.panicked = nil, nil, nil, nil
 	tx := &tx{reader: reader{q: t, keys: w.keys}, t: t}
 	if others {
 		if _, err := t.ExecContext(j.ctx, "SAVEPOINT job"); err != nil {
@@ -205,7 +217,7 @@ func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
 	}
 	failed := j.err != nil || j.panicked != nil
 	if !failed {
-		j.changes = tx.changes
+		j.changes, j.accounts = tx.changes, tx.accounts
 	}
 	if !others {
 		return nil
@@ -223,7 +235,13 @@ func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
 func (w *writer) subscribe(f func(account.Change)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.subscribers = append(w.subscribers, f)
+	w.subscribers.endpoints = append(w.subscribers.endpoints, f)
+}
+
+func (w *writer) subscribeAccounts(f func(account.AccountChange)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.subscribers.accounts = append(w.subscribers.accounts, f)
 }
 
 // close lets what waits finish and refuses the rest.

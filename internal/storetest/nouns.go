@@ -19,20 +19,34 @@ func accounts(t *testing.T, s *suite) {
 			t.Errorf("account is %+v, %v, want %+v", got, err, want)
 		}
 	}
+	before := sub
 	sub.Name, sub.Enabled, sub.UpdatedAt = "renamed", false, birth.Add(time.Hour)
-	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, sub) })
+	sub.Email, sub.Phone, sub.Description, sub.Permissions, sub.RateLimit = "a@example.org", "+4930", "of a branch", `{"calls":true}`, 7
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, before, sub) })
+	if got, err := s.AccountByID(t.Context(), sub.ID); err != nil || got != sub {
+		t.Errorf("by number: %+v, %v", got, err)
+	}
+	if _, err := s.AccountByID(t.Context(), 99); !errors.Is(err, account.ErrNotFound) {
+		t.Errorf("by an unknown number: %v", err)
+	}
 	all, err := s.Accounts(t.Context())
 	if err != nil || !slices.Equal(all, []account.Account{main, sub}) {
 		t.Errorf("accounts are %+v, %v", all, err)
 	}
 	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error {
-		return tx.InsertAccount(ctx, account.Account{AuthID: main.AuthID, Name: "again", CreatedAt: birth, UpdatedAt: birth}, "x")
+		return tx.InsertAccount(ctx, account.Account{ID: 100, AuthID: main.AuthID, Name: "again", CreatedAt: birth, UpdatedAt: birth}, "x")
+	})
+	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error {
+		return tx.InsertAccount(ctx, account.Account{ID: main.ID, AuthID: "MA_CCCCCCCC", Name: "again", CreatedAt: birth, UpdatedAt: birth}, "x")
 	})
 	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
-		return tx.InsertAccount(ctx, account.Account{AuthID: "SA_CCCCCCCC", Parent: "MA_NOBODY00", Name: "orphan", CreatedAt: birth, UpdatedAt: birth}, "x")
+		return tx.InsertAccount(ctx, account.Account{ID: 101, AuthID: "SA_CCCCCCCC", Parent: "MA_NOBODY00", Name: "orphan", CreatedAt: birth, UpdatedAt: birth}, "x")
 	})
 	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
-		return tx.UpdateAccount(ctx, account.Account{AuthID: "MA_NOBODY00"})
+		return tx.UpdateAccount(ctx, account.Account{}, account.Account{AuthID: "MA_NOBODY00"})
+	})
+	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
+		return tx.DeleteAccount(ctx, account.Account{AuthID: "MA_NOBODY00"})
 	})
 }
 
@@ -74,7 +88,9 @@ func applications(t *testing.T, s *suite) {
 	if got, err := s.Applications(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Errorf("no applications are %+v, %v", got, err)
 	}
-	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error { return tx.InsertApplication(ctx, a) })
+	again := a
+	again.Name = "another name"
+	s.fails(t, account.ErrDuplicate, func(ctx context.Context, tx account.Tx) error { return tx.InsertApplication(ctx, again) })
 	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error {
 		return tx.InsertApplication(ctx, account.Application{ID: "22222222222222200", Owner: "MA_NOBODY00"})
 	})

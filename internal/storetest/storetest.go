@@ -26,6 +26,12 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"accounts", accounts},
 		{"tokens", tokens},
 		{"applications", applications},
+		{"applications change", applicationChanges},
+		{"one application is the default", defaultApplications},
+		{"lists of applications", applicationPages},
+		{"lists of sub-accounts", subAccountPages},
+		{"changes of accounts are told", accountFeed},
+		{"endpoints of one kind", kinds},
 		{"an endpoint comes back as it was put", endpointRoundTrip},
 		{"an endpoint changes", endpointChanges},
 		{"identifiers and usernames are unique", uniqueness},
@@ -62,6 +68,8 @@ type suite struct {
 	account.Store
 	open Opener
 	keys *account.Keys
+
+	accounts int64 // how many were made
 }
 
 func newKeys(t *testing.T, seed byte) *account.Keys {
@@ -102,14 +110,16 @@ var birth = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
 
 func (s *suite) account(t *testing.T, authID, parent string) account.Account {
 	t.Helper()
-	a := account.Account{AuthID: authID, Parent: parent, Name: "of " + authID, Enabled: true, CreatedAt: birth, UpdatedAt: birth}
+	s.accounts++
+	a := account.Account{ID: s.accounts, AuthID: authID, Parent: parent, Name: "of " + authID, Enabled: true, CreatedAt: birth, UpdatedAt: birth}
 	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.InsertAccount(ctx, a, "token of "+authID) })
 	return a
 }
 
 func (s *suite) application(t *testing.T, id, owner string) account.Application {
 	t.Helper()
-	a := account.Application{ID: id, Owner: owner, Name: "App " + id, AnswerURL: "https://example.org/" + id, AnswerMethod: "POST"}
+	a := account.Application{ID: id, Owner: owner, Name: "App " + id, AnswerURL: "https://example.org/" + id, AnswerMethod: "POST",
+		CreatedAt: birth, UpdatedAt: birth}
 	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.InsertApplication(ctx, a) })
 	return a
 }

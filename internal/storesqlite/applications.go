@@ -1,0 +1,98 @@
+package storesqlite
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"onhook/internal/account"
+)
+
+func (t *tx) InsertApplication(ctx context.Context, a account.Application) error {
+	if err := t.takeDefaults(ctx, a); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, `INSERT INTO applications (`+applicationColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		a.ID, a.Owner, a.Name, a.AnswerURL, a.AnswerMethod, a.FallbackURL, a.FallbackMethod, a.HangupURL, a.HangupMethod,
+		a.MessageURL, a.MessageMethod, a.TransferURL, a.TransferMethod, a.LogMessages, a.PublicURI, a.Enabled, a.DefaultEndpoint, a.DefaultNumber,
+		a.CreatedAt.Unix(), a.UpdatedAt.Unix())
+	switch {
+	case nameTaken(err):
+		return account.ErrNameTaken
+	case unique(err):
+		return account.ErrDuplicate
+	case foreign(err):
+		return account.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) UpdateApplication(ctx context.Context, a account.Application) error {
+	if err := t.takeDefaults(ctx, a); err != nil {
+		return err
+	}
+	err := t.one(ctx, `UPDATE applications SET name = ?, answer_url = ?, answer_method = ?, fallback_url = ?, fallback_method = ?,
+		hangup_url = ?, hangup_method = ?, message_url = ?, message_method = ?, transfer_url = ?, transfer_method = ?,
+		log_messages = ?, public_uri = ?, enabled = ?, default_endpoint = ?, default_number = ?, updated_at = ? WHERE id = ?`,
+		a.Name, a.AnswerURL, a.AnswerMethod, a.FallbackURL, a.FallbackMethod,
+		a.HangupURL, a.HangupMethod, a.MessageURL, a.MessageMethod, a.TransferURL, a.TransferMethod,
+		a.LogMessages, a.PublicURI, a.Enabled, a.DefaultEndpoint, a.DefaultNumber, a.UpdatedAt.Unix(), a.ID)
+	if nameTaken(err) {
+		return account.ErrNameTaken
+	}
+	return err
+}
+
+func nameTaken(err error) bool {
+	return unique(err) && strings.Contains(err.Error(), "applications.name")
+}
+
+// takeDefaults takes the defaults that the application is to be from the
+// owner's others.
+func (t *tx) takeDefaults(ctx context.Context, a account.Application) error {
+	if a.DefaultEndpoint {
+		if _, err := t.exec(ctx, `UPDATE applications SET default_endpoint = 0 WHERE owner = ? AND default_endpoint AND id <> ?`, a.Owner, a.ID); err != nil {
+			return err
+		}
+	}
+	if a.DefaultNumber {
+		if _, err := t.exec(ctx, `UPDATE applications SET default_number = 0 WHERE owner = ? AND default_number AND id <> ?`, a.Owner, a.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) DeleteApplication(ctx context.Context, appID string) error {
+	return t.one(ctx, `DELETE FROM applications WHERE id = ?`, appID)
+}
+
+func (t *tx) ApplicationsOf(ctx context.Context, owner string) (all []account.Application, err error) {
+	err = each(ctx, t.q, func(row scanner) error {
+		a, err := scanApplication(row)
+		all = append(all, a)
+		return err
+	}, `SELECT `+applicationColumns+` FROM applications WHERE owner = ? ORDER BY seq`, owner)
+	return all, err
+}
+
+func (t *tx) EndpointsOf(ctx context.Context, owner string, limit int) ([]account.Endpoint, error) {
+	return t.endpoints(ctx, `owner = ? ORDER BY seq`, owner, limit)
+}
+
+func (t *tx) EndpointsWith(ctx context.Context, appID string, limit int) ([]account.Endpoint, error) {
+	return t.endpoints(ctx, `application = ? ORDER BY seq`, appID, limit)
+}
+
+func (t *tx) ExpiredEndpoints(ctx context.Context, now time.Time, limit int) ([]account.Endpoint, error) {
+	return t.endpoints(ctx, `expires_at <= ? ORDER BY expires_at`, now.Unix(), limit)
+}
+
+func (t *tx) endpoints(ctx context.Context, where string, arg any, limit int) (all []account.Endpoint, err error) {
+	err = each(ctx, t.q, func(row scanner) error {
+		e, err := t.scanEndpoint(row)
+		all = append(all, e)
+		return err
+	}, `SELECT `+endpointColumns+` FROM endpoints WHERE `+where+` LIMIT ?`, arg, limit)
+	return all, err
+}
