@@ -75,7 +75,9 @@ func (w *world) enable(t *testing.T, a account.Account, enabled bool) {
 	}
 }
 
-func named(name string) account.SubAccountSpec { return account.SubAccountSpec{Name: account.Some(name)} }
+func named(name string) account.SubAccountSpec {
+	return account.SubAccountSpec{Name: account.Some(name)}
+}
 
 // spec asks for an endpoint with nothing but what is required.
 func spec(username string) account.EndpointSpec {

@@ -30,6 +30,10 @@ type SubAccountQuery struct {
 	ActiveOnly bool
 }
 
+// DefaultRateLimit is how many requests a second an account may make that has
+// no limit of its own.
+const DefaultRateLimit = 10000
+
 const (
 	maxText        = 1000    // characters of a description
 	maxPermissions = 4096    // bytes

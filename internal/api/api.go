@@ -24,7 +24,21 @@ import (
 type Service interface {
 	Authenticate(ctx context.Context, authID, token string) (account.Account, error)
 	Scope(ctx context.Context, caller account.Account, authID string) (account.Account, error)
+	RotateToken(ctx context.Context, authID string) (string, error)
+
+	CreateSubAccount(ctx context.Context, parent account.Account, spec account.SubAccountSpec) (account.Account, string, error)
+	SubAccount(ctx context.Context, parent account.Account, id string) (account.Account, error)
+	SubAccounts(ctx context.Context, parent account.Account, q account.SubAccountQuery) ([]account.Account, int, error)
+	UpdateSubAccount(ctx context.Context, parent account.Account, id string, spec account.SubAccountSpec) (account.Account, error)
+	DeleteSubAccount(ctx context.Context, parent account.Account, id string, cascade bool) error
+
+	ApplicationDomain() string
+	CreateApplication(ctx context.Context, owner account.Account, spec account.ApplicationSpec) (account.Application, error)
+	Application(ctx context.Context, scope account.Account, appID string) (account.Application, error)
 	Applications(ctx context.Context, ids []string) (map[string]account.Application, error)
+	ApplicationPage(ctx context.Context, scope account.Account, q account.ApplicationQuery) ([]account.Application, int, error)
+	UpdateApplication(ctx context.Context, scope account.Account, appID string, spec account.ApplicationSpec) (account.Application, error)
+	DeleteApplication(ctx context.Context, scope account.Account, appID string, how account.Detach) error
 
 	CreateEndpoint(ctx context.Context, owner account.Account, spec account.EndpointSpec) (account.Endpoint, error)
 	CreateEndpoints(ctx context.Context, owner account.Account, specs []account.EndpointSpec, dryRun bool) ([]account.Endpoint, error)

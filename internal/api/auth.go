@@ -21,7 +21,12 @@ func (h *handler) authenticate(r *request) error {
 		return err
 	}
 	r.caller = caller
-	r.scope, err = h.Service.Scope(r.Context(), caller, r.params["auth_id"])
+	authID, ofAccount := r.params["auth_id"]
+	if !ofAccount {
+		r.scope = caller
+		return nil
+	}
+	r.scope, err = h.Service.Scope(r.Context(), caller, authID)
 	if errors.Is(err, account.ErrNotFound) {
 		return &refusal{status: http.StatusNotFound, body: errorJSON{Error: "not found"}}
 	}

@@ -41,6 +41,7 @@ func endpointSpec(f *fields, bulk bool) (account.EndpointSpec, written) {
 		AllowApps:         f.boolean("allow_apps"),
 
 		MaxContacts: f.integer("max_contacts"),
+		ExpiresAt:   f.timeOrNull("expires_at"),
 	}
 	if bulk {
 		s.HA1MD5, s.HA1SHA256 = f.text("ha1_md5"), f.text("ha1_sha256")
@@ -60,6 +61,7 @@ func endpointPatch(f *fields) (account.EndpointPatch, written) {
 		AllowMessage: f.boolean("allow_message"),
 		AllowVideo:   f.boolean("allow_video"),
 		MaxContacts:  f.integer("max_contacts"),
+		ExpiresAt:    f.timeOrNull("expires_at"),
 
 		Username:          f.text("username"),
 		EndpointID:        f.identifier("endpoint_id"),

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
+	"time"
 
 	"onhook/internal/account"
 )
@@ -59,6 +61,65 @@ func (f *fields) textOrNull(name string) account.Optional[string] {
 		f.wrong(name, "Must be a string or null")
 	}
 	return o
+}
+
+// timeOrNull takes a field that is an ISO 8601 time or null, which a form says
+// with an empty field.
+func (f *fields) timeOrNull(name string) (o account.Optional[time.Time]) {
+	text := f.textOrNull(name)
+	if !text.Set || text.Null {
+		return account.Optional[time.Time]{Set: text.Set, Null: text.Null}
+	}
+	at, err := time.Parse(time.RFC3339, text.Value)
+	if err != nil {
+		f.wrong(name, "Must be a time such as 2030-01-31T12:00:00Z, or null")
+		return o
+	}
+	return account.Some(at)
+}
+
+// structure takes a field that is a JSON object, an array or null, in a form
+// as text.
+func (f *fields) structure(name string) (o account.Optional[string]) {
+	v, ok := f.take(name)
+	if !ok {
+		return o
+	}
+	raw := []byte(v.raw)
+	if v.isForm() {
+		raw = []byte(strings.TrimSpace(v.text))
+	}
+	var short bytes.Buffer
+	switch {
+	case len(raw) == 0 || string(raw) == "null":
+		return account.Null[string]()
+	case raw[0] != '{' && raw[0] != '[' || json.Compact(&short, raw) != nil:
+		f.wrong(name, "Must be an object, an array or null")
+		return o
+	}
+	return account.Some(short.String())
+}
+
+// pass takes fields that are passed over.
+func (f *fields) pass(names ...string) {
+	for _, name := range names {
+		f.take(name)
+	}
+}
+
+// either takes a field that has two names.
+func (f *fields) either(name, other string) (used string) {
+	if _, there := f.values[name]; there {
+		if _, both := f.values[other]; both {
+			f.take(other)
+			f.wrong(other, "Is another name of "+name+": send one of them")
+		}
+		return name
+	}
+	if _, there := f.values[other]; there {
+		return other
+	}
+	return name
 }
 
 // boolean takes a field that is true or false, or says so as a string.

@@ -84,8 +84,9 @@ func newWorld(t *testing.T) *world {
 	w.account("other", account.Account{})
 	w.account("sub", main)
 	off := w.account("off", main)
-	off.Enabled = false
-	w.update(func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, off) })
+	disabled := off
+	disabled.Enabled = false
+	w.update(func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, off, disabled) })
 	return w
 }
 
@@ -96,7 +97,7 @@ func (w *world) account(name string, parent account.Account) account.Account {
 	create := w.service.CreateAccount
 	if parent.AuthID != "" {
 		create = func(ctx context.Context, name string) (account.Account, string, error) {
-			return w.service.CreateSubAccount(ctx, parent, name)
+			return w.service.CreateSubAccount(ctx, parent, account.SubAccountSpec{Name: account.Some(name)})
 		}
 	}
 	a, token, err := create(context.Background(), name)

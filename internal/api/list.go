@@ -36,7 +36,7 @@ func (h *handler) listEndpoints(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	out := listJSON{APIID: r.id, Meta: r.meta(q.Limit, q.Offset, total), Objects: make([]any, 0, len(page))}
+	out := listJSON{APIID: r.id, Meta: r.meta("Endpoint", q.Limit, q.Offset, total), Objects: make([]any, 0, len(page))}
 	for _, e := range page {
 		bindings := h.Registrations.Bindings(e.ID)
 		if r.profile == profileSlim {
@@ -153,15 +153,15 @@ func (r *request) onlyQuery(names ...string) error {
 	return nil
 }
 
-// meta describes a page. next and previous are paths that keep the filters
+// meta describes a page of a collection of the account's. next and previous are paths that keep the filters
 // and the prefix the client used.
-func (r *request) meta(limit, offset, total int) metaJSON {
+func (r *request) meta(collection string, limit, offset, total int) metaJSON {
 	m := metaJSON{Limit: limit, Offset: offset, TotalCount: total}
 	link := func(offset int) *string {
 		q := r.URL.Query()
 		q.Set("limit", strconv.Itoa(limit))
 		q.Set("offset", strconv.Itoa(offset))
-		path := r.prefix + "/v1/Account/" + r.scope.AuthID + "/Endpoint/?" + q.Encode()
+		path := r.prefix + "/v1/Account/" + r.scope.AuthID + "/" + collection + "/?" + q.Encode()
 		return &path
 	}
 	if total-offset > limit {

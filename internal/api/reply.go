@@ -28,6 +28,7 @@ type errorJSON struct {
 	Error      string  `json:"error"`
 	EndpointID string  `json:"endpoint_id,omitempty"`
 	BindingID  string  `json:"binding_id,omitempty"`
+	AppID      string  `json:"app_id,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }
@@ -74,6 +75,12 @@ func errorReply(err error) (rep reply, cause error) {
 		// RFC 9110 15.5.2: a 401 names a way to authenticate.
 		rep.header = map[string]string{"WWW-Authenticate": `Basic realm="onhook", charset="UTF-8"`}
 		return rep, nil
+	case errors.Is(err, account.ErrMainOnly):
+		return fail(http.StatusForbidden, "only a main account may do this"), nil
+	case errors.Is(err, account.ErrNameTaken):
+		return fail(http.StatusConflict, "application name already exists"), nil
+	case errors.Is(err, account.ErrNotEmpty):
+		return fail(http.StatusConflict, "the sub-account still owns endpoints: delete them first, or add ?cascade=true"), nil
 	case errors.Is(err, account.ErrNotFound):
 		return fail(http.StatusNotFound, "not found"), nil
 	case errors.Is(err, account.ErrUnavailable):

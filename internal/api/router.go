@@ -34,11 +34,30 @@ var routes = compile([]route{
 		"GET": (*handler).listBindings, "DELETE": (*handler).endBindings}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Registration/{binding_id}/", methods: map[string]serveFunc{
 		"DELETE": (*handler).endBinding}},
+	{template: "/v1/Account/{auth_id}/Application/", methods: map[string]serveFunc{
+		"GET": (*handler).listApplications, "POST": (*handler).createApplication}},
+	{template: "/v1/Account/{auth_id}/Application/{app_id}/", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveApplication, "POST": (*handler).updateApplication, "PUT": (*handler).updateApplication,
+		"PATCH": (*handler).updateApplication, "DELETE": (*handler).deleteApplication}},
+	{template: "/v1/accounts/{auth_id}/sub-accounts/", methods: map[string]serveFunc{
+		"GET": (*handler).listSubAccounts, "POST": (*handler).createSubAccount}},
+	{template: "/v1/accounts/{auth_id}/sub-accounts/{sub_auth_id}", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveSubAccount, "PUT": (*handler).updateSubAccount, "DELETE": (*handler).deleteSubAccount}},
+	{template: "/v1/Account/{auth_id}/Subaccount/", methods: map[string]serveFunc{
+		"GET": (*handler).listSubAccountsLegacy, "POST": (*handler).createSubAccountLegacy}},
+	{template: "/v1/Account/{auth_id}/Subaccount/{sub_auth_id}/", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveSubAccount, "POST": (*handler).updateSubAccountLegacy, "DELETE": (*handler).deleteSubAccountLegacy}},
+	{template: accountTemplate, methods: map[string]serveFunc{"GET": (*handler).retrieveAccount}},
+	{template: "/v1/Account/{auth_id}/Token/", methods: map[string]serveFunc{"POST": (*handler).rotateToken}},
+	{template: "/v1/auth/me", methods: map[string]serveFunc{"GET": (*handler).me}},
 	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},
 	{template: "/openapi.yaml", public: true, methods: map[string]serveFunc{"GET": (*handler).openapi}},
 })
+
+// accountTemplate is also served with two slashes at its end: an SDK asks so.
+const accountTemplate = "/v1/Account/{auth_id}/"
 
 // maxSegments bounds what a path is split into.
 const maxSegments = 10
@@ -56,6 +75,10 @@ func match(path string) (found *route, params map[string]string, prefix string) 
 	if rest, ok := strings.CutPrefix(path, "/api/v1/"); ok {
 		prefix, path = "/api", "/v1/"+rest
 	}
+	single, twice := strings.CutSuffix(path, "//")
+	if twice {
+		path = single
+	}
 	path, ok := strings.CutPrefix(path, "/")
 	if !ok {
 		return nil, nil, ""
@@ -68,7 +91,7 @@ func match(path string) (found *route, params map[string]string, prefix string) 
 		}
 	}
 	for i := range routes {
-		if params, ok := routes[i].match(segments); ok {
+		if params, ok := routes[i].match(segments); ok && (!twice || routes[i].template == accountTemplate) {
 			return &routes[i], params, prefix
 		}
 	}

@@ -24,7 +24,7 @@ import (
 //	! a directive: clock 1h | disk full|ok | store broken|ok | ready|not ready: reasons |
 //	  register {id} contact=… via=… from=… | application of=… id=… name=…
 //	METHOD path
-//	As: main (the default), sub, off, other or nobody
+//	As: main (the default), sub, off, other, nobody or auth_id:token
 //	Header: value
 //
 //	body
@@ -32,8 +32,10 @@ import (
 //	status
 //	Header: value
 //
-//	body, compared with its key order; "<uuid>", "<id>" and "<any>" match such
-//	values, and "<name>" any string of digits, which {name} then stands for.
+//	body, compared with its key order; "<uuid>", "<id>", "<token>", "<n>" and
+//	"<any>" match such values; "<name>" matches an endpoint_id, "<app_name>" an
+//	app_id, "<sa_name>" a sub-account's auth_id and "<token_name>" an auth
+//	token, for which {name} stands afterwards.
 //
 // {x*20} stands for twenty x.
 func TestTranscripts(t *testing.T) {
@@ -63,12 +65,15 @@ func TestTranscripts(t *testing.T) {
 }
 
 var (
-	uuidPattern   = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	idPattern     = regexp.MustCompile(`^[1-9][0-9]{14}$`)
-	namePattern   = regexp.MustCompile(`^<([a-z_0-9]+)>$`)
-	varPattern    = regexp.MustCompile(`\{([a-z_0-9]+)\}`)
-	repeatPattern = regexp.MustCompile(`\{(.)\*(\d+)\}`)
-	pairPattern   = regexp.MustCompile(`([a-z-]+)=("[^"]*"|\S+)`)
+	uuidPattern      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	idPattern        = regexp.MustCompile(`^[1-9][0-9]{14}$`)
+	appIDPattern     = regexp.MustCompile(`^[1-9][0-9]{14}00$`)
+	subAuthIDPattern = regexp.MustCompile(`^SA_[A-Z0-9]{8}$`)
+	tokenPattern     = regexp.MustCompile(`^[A-Za-z0-9]{40}$`)
+	namePattern      = regexp.MustCompile(`^<([a-z_0-9]+)>$`)
+	varPattern       = regexp.MustCompile(`\{([a-z_0-9]+)\}`)
+	repeatPattern    = regexp.MustCompile(`\{(.)\*(\d+)\}`)
+	pairPattern      = regexp.MustCompile(`([a-z-]+)=("[^"]*"|\S+)`)
 )
 
 func (w *world) expand(text string) string {
@@ -143,7 +148,7 @@ func (w *world) direct(line string) {
 		w.bindings.register(words[1], b)
 	case "application":
 		app := account.Application{ID: pairs["id"], Owner: w.vars[pairs["of"]], Name: pairs["name"],
-			AnswerURL: pairs["answer"], AnswerMethod: "POST"}
+			AnswerURL: pairs["answer"], AnswerMethod: "POST", Enabled: true, CreatedAt: w.now(), UpdatedAt: w.now()}
 		w.update(func(ctx context.Context, tx account.Tx) error { return tx.InsertApplication(ctx, app) })
 	default:
 		w.t.Fatalf("unknown directive %q", line)
@@ -183,7 +188,10 @@ func (w *world) parseRequest(text string) (r *http.Request) {
 		r = httptest.NewRequest(method, path, strings.NewReader(strings.ReplaceAll(body, "\n", "\r\n")))
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=BOUNDARY")
 	}
-	if as != "nobody" {
+	if id, token, given := strings.Cut(as, ":"); given {
+		r.Header.Add("X-Auth-ID", id)
+		r.Header.Add("X-Auth-Token", token)
+	} else if as != "nobody" {
 		r.Header.Add("X-Auth-ID", w.vars[as])
 		r.Header.Add("X-Auth-Token", w.keys[as])
 	}
@@ -293,7 +301,8 @@ func (w *world) matchTree(want, have tree, at string) error {
 }
 
 func (w *world) matchNamed(name string, have tree, at string) error {
-	if name == "any" {
+	switch _, number := have.token.(json.Number); {
+	case name == "any", name == "n" && number:
 		return nil
 	}
 	got, ok := have.token.(string)
@@ -304,6 +313,15 @@ func (w *world) matchNamed(name string, have tree, at string) error {
 		ok = uuidPattern.MatchString(got)
 	case name == "id":
 		ok = idPattern.MatchString(got)
+	case strings.HasPrefix(name, "app_"):
+		ok = appIDPattern.MatchString(got)
+		w.vars[name] = got
+	case strings.HasPrefix(name, "sa_"):
+		ok = subAuthIDPattern.MatchString(got)
+		w.vars[name] = got
+	case strings.HasPrefix(name, "token"):
+		ok = tokenPattern.MatchString(got)
+		w.vars[name] = got
 	default:
 		ok = idPattern.MatchString(got)
 		w.vars[name] = got
