@@ -76,6 +76,9 @@ func match(path string) (found *route, params map[string]string, prefix string) 
 		prefix, path = "/api", "/v1/"+rest
 	}
 	single, twice := strings.CutSuffix(path, "//")
+	if twice && strings.HasSuffix(single, "/") {
+		return nil, nil, ""
+	}
 	if twice {
 		path = single
 	}
