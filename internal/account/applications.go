@@ -223,25 +223,14 @@ func (s *Service) ApplicationPage(ctx context.Context, scope Account, q Applicat
 
 // UpdateApplication changes an application of the scope: all of the spec or
 // nothing.
-func (s *Service) UpdateApplication(ctx context.Context, scope Account, appID string, spec ApplicationSpec) (after Application, err error) {
+func (s *Service) UpdateApplication(ctx context.Context, scope Account, appID string, spec ApplicationSpec) (Application, error) {
+	// A spec that cannot succeed is refused without waiting for the writer.
+	before, after, err := respecified(ctx, s.store, scope, appID, spec)
+	if err != nil || after == before {
+		return after, err
+	}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		before, err := visibleApplication(ctx, tx, scope, appID)
-		if err != nil {
-			return err
-		}
-		var f faults
-		after, f = spec.apply(before)
-		sub := ""
-		if strings.HasPrefix(before.Owner, "SA_") {
-			sub = before.Owner
-		}
-		if spec.SubAccount.Set && spec.SubAccount.Value != sub {
-			f.add("sub_account", msgLocked)
-		}
-		if spec.ID.Set && spec.ID.Value != before.ID {
-			f.add("app_id", msgLocked)
-		}
-		if err := f.err(); err != nil || after == before {
+		if before, after, err = respecified(ctx, tx, scope, appID, spec); err != nil || after == before {
 			return err
 		}
 		after.UpdatedAt = s.time()
@@ -253,6 +242,26 @@ func (s *Service) UpdateApplication(ctx context.Context, scope Account, appID st
 	return after, nil
 }
 
+// respecified returns an application as it is and as the spec wants it, or
+// *Invalid.
+func respecified(ctx context.Context, r Reader, scope Account, appID string, spec ApplicationSpec) (before, after Application, err error) {
+	if before, err = visibleApplication(ctx, r, scope, appID); err != nil {
+		return before, after, err
+	}
+	after, f := spec.apply(before)
+	sub := ""
+	if strings.HasPrefix(before.Owner, "SA_") {
+		sub = before.Owner
+	}
+	if spec.SubAccount.Set && spec.SubAccount.Value != sub {
+		f.add("sub_account", msgLocked)
+	}
+	if spec.ID.Set && spec.ID.Value != before.ID {
+		f.add("app_id", msgLocked)
+	}
+	return before, after, f.err()
+}
+
 // DeleteApplication deletes an application of the scope. No endpoint keeps it:
 // they go, get the replacement, or have none, as how says.
 func (s *Service) DeleteApplication(ctx context.Context, scope Account, appID string, how Detach) error {
@@ -262,6 +271,9 @@ func (s *Service) DeleteApplication(ctx context.Context, scope Account, appID st
 	replacement, ok := parseApplication(how.Replacement)
 	if how.Replacement != "" && !ok {
 		return &Invalid{Fields: map[string]string{"new_endpoint_application": msgApplication}}
+	}
+	if _, err := visibleApplication(ctx, s.store, scope, appID); err != nil {
+		return err
 	}
 	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		a, err := visibleApplication(ctx, tx, scope, appID)

@@ -142,8 +142,13 @@ func (s *Service) SubAccounts(ctx context.Context, parent Account, q SubAccountQ
 // UpdateSubAccount changes a sub-account of the main account: all of the spec
 // or nothing.
 func (s *Service) UpdateSubAccount(ctx context.Context, parent Account, id string, spec SubAccountSpec) (after Account, err error) {
-	if parent.Parent != "" {
-		return Account{}, ErrMainOnly
+	// A spec that cannot succeed is refused without waiting for the writer.
+	before, err := s.SubAccount(ctx, parent, id)
+	if err != nil {
+		return Account{}, err
+	}
+	if after, err = spec.apply(before); err != nil || after == before {
+		return after, err
 	}
 	err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		before, err := subAccount(ctx, tx, parent, id)
@@ -165,8 +170,8 @@ func (s *Service) UpdateSubAccount(ctx context.Context, parent Account, id strin
 // DeleteSubAccount deletes a sub-account with its applications. While it owns
 // endpoints that is ErrNotEmpty unless cascade deletes them too.
 func (s *Service) DeleteSubAccount(ctx context.Context, parent Account, id string, cascade bool) error {
-	if parent.Parent != "" {
-		return ErrMainOnly
+	if _, err := s.SubAccount(ctx, parent, id); err != nil {
+		return err
 	}
 	err := s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
 		a, err := subAccount(ctx, tx, parent, id)
