@@ -243,16 +243,22 @@ func (h *handler) updateSubAccountLegacy(r *request) (reply, error) {
 	return reply{status: http.StatusOK, body: messageJSON{r.id, "changed"}}, nil
 }
 
+// endSubAccount deletes the sub-account the path names; cascade may stand in
+// the query or in a body.
 func (h *handler) endSubAccount(r *request) error {
 	if err := r.onlyQuery("representation", "cascade"); err != nil {
 		return err
 	}
-	q := queryReader{values: r.URL.Query(), malformed: make(map[string]string)}
-	cascade := q.boolean("cascade").Value
-	if len(q.malformed) > 0 {
-		return &account.Invalid{Fields: q.malformed}
+	f, err := h.readFields(r)
+	if err != nil {
+		return err
 	}
-	return noSubAccount(h.Service.DeleteSubAccount(r.Context(), r.scope, r.params["sub_auth_id"], cascade))
+	q := queryReader{values: r.URL.Query(), malformed: f.malformed}
+	byBody, byQuery := f.boolean("cascade"), q.boolean("cascade")
+	if wrong := f.rest(); wrong != nil {
+		return &account.Invalid{Fields: wrong}
+	}
+	return noSubAccount(h.Service.DeleteSubAccount(r.Context(), r.scope, r.params["sub_auth_id"], byBody.Value || byQuery.Value))
 }
 
 // deleteSubAccount answers DELETE on an item.

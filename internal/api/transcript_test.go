@@ -185,7 +185,9 @@ func (w *world) parseRequest(text string) (r *http.Request) {
 		}
 	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "multipart/") {
+		header := r.Header
 		r = httptest.NewRequest(method, path, strings.NewReader(strings.ReplaceAll(body, "\n", "\r\n")))
+		r.Header = header
 		r.Header.Set("Content-Type", "multipart/form-data; boundary=BOUNDARY")
 	}
 	if id, token, given := strings.Cut(as, ":"); given {
