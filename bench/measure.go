@@ -38,6 +38,7 @@ type measured struct {
 type figure struct {
 	cpu  float64 // µs of server CPU per operation
 	rate float64 // operations per second of wall clock
+	heap float64 // allocations per operation
 }
 
 // rounds measures each operation on each server, one server right after the
@@ -70,6 +71,10 @@ func (m *measured) round(op operation, s settings) error {
 }
 
 func (m *measured) measure(op operation, s settings) (figure, error) {
+	heap, err := m.allocations()
+	if err != nil {
+		return figure{}, err
+	}
 	before, err := m.cpu()
 	if err != nil {
 		return figure{}, err
@@ -84,7 +89,8 @@ func (m *measured) measure(op operation, s settings) (figure, error) {
 	if err != nil {
 		return figure{}, err
 	}
-	return figure{cpu: float64((after - before).Nanoseconds()) / 1000 / float64(n), rate: float64(n) / wall.Seconds()}, nil
+	heapAfter, err := m.allocations()
+	return figure{cpu: float64((after - before).Nanoseconds()) / 1000 / float64(n), rate: float64(n) / wall.Seconds(), heap: (heapAfter - heap) / float64(n)}, err
 }
 
 // run does an operation for every user, or as many calls as are wanted; with a
@@ -130,6 +136,7 @@ func (r *report) latencies() error {
 
 func cpuOf(f figure) float64  { return f.cpu }
 func rateOf(f figure) float64 { return f.rate }
+func heapOf(f figure) float64 { return f.heap }
 
 func column(fs []figure, of func(figure) float64) []float64 {
 	var v []float64

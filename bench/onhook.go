@@ -27,7 +27,7 @@ type devInfo struct {
 func startOnhook(binary string, users int, dir, name string) (*server, error) {
 	if binary == "" {
 		binary = filepath.Join(dir, "onhook")
-		build := exec.Command("go", "build", "-trimpath", "-o", binary, "onhook/cmd/onhook")
+		build := exec.Command("go", "build", "-o", binary, "onhook/cmd/onhook")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build: %w: %s", err, out)
@@ -55,7 +55,7 @@ func startOnhook(binary string, users int, dir, name string) (*server, error) {
 	if err := json.Unmarshal(text, &info); err != nil {
 		return nil, err
 	}
-	srv.domain = info.Domain
+	srv.domain, srv.metrics = info.Domain, info.APIURL+"/metrics"
 	if srv.udp, err = net.ResolveUDPAddr("udp4", info.SIP["udp"]); err != nil {
 		return nil, err
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +22,30 @@ type server struct {
 	domain  string
 	udp     *net.UDPAddr
 	cmd     *exec.Cmd
+	metrics string // URL of its figures, "" when it has none
+}
+
+// allocations are the heap allocations a Go server has made so far; 0 for
+// another.
+func (s *server) allocations() (float64, error) {
+	if s.metrics == "" {
+		return 0, nil
+	}
+	resp, err := http.Get(s.metrics)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "go_memstats_mallocs_total "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s has no go_memstats_mallocs_total", s.metrics)
 }
 
 // launch starts a server whose output goes to a file in dir.

@@ -184,7 +184,7 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 // still the endpoint's (registrar.Config.Admit).
 func (p *path) admitted(key location.Key, of uint64) bool {
 	e, ok := p.directory.ByID(account.EndpointID(key))
-	return ok && generation(e) == of
+	return ok && e.Enabled && generation(e) == of
 }
 
 // generation tells one secret of an endpoint from the next.

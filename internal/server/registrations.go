@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"onhook/internal/account"
 	"onhook/internal/location"
@@ -73,4 +74,47 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)
 	}
 	s.path.closeFlows(ended)
+}
+
+// accountChanged takes in one committed change of an account: the endpoints of
+// a disabled one lose their bindings, and the SIP side answers them with 403.
+func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
+	if c.After.AuthID == "" { // deleted, and its endpoints before it
+		s.path.directory.SetEnabled(c.Before.AuthID, true)
+		return
+	}
+	s.path.directory.SetEnabled(c.After.AuthID, c.After.Enabled)
+	if c.After.Enabled || !c.Before.Enabled {
+		return
+	}
+	for _, key := range s.path.index.RegisteredKeys() {
+		e, ok := s.path.directory.ByID(account.EndpointID(key))
+		if !ok || e.Owner != c.After.AuthID && e.Main != c.After.AuthID {
+			continue
+		}
+		ended, err := s.path.index.EndAll(ctx, key, location.Unregistered)
+		if err != nil {
+			s.logger.Error("bindings of a disabled account could not be ended", "endpoint_id", e.ID.String(), "error", err)
+		}
+		s.path.closeFlows(ended)
+	}
+}
+
+// expirySweep is how long an endpoint may outlive its expires_at.
+const expirySweep = time.Second
+
+// sweepExpired deletes the endpoints whose time has come.
+func (s *Server) sweepExpired(ctx context.Context) error {
+	tick := time.NewTicker(expirySweep)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if _, err := s.accounts.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
+			s.logger.Error("expired endpoints could not be deleted", "error", err)
+		}
+	}
 }

@@ -149,6 +149,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return err
 	}
 	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
+	s.accounts.SubscribeAccounts(func(c account.AccountChange) { s.accountChanged(context.WithoutCancel(ctx), c) })
 	return nil
 }
 
@@ -241,6 +242,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(inner)
 	group.Go(func() error { return s.path.index.Run(inner) })
 	group.Go(func() error { return s.path.transactions.Run(inner) })
+	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	group.Go(func() error {
 		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {
