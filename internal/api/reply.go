@@ -28,6 +28,7 @@ type errorJSON struct {
 	Error      string  `json:"error"`
 	EndpointID string  `json:"endpoint_id,omitempty"`
 	BindingID  string  `json:"binding_id,omitempty"`
+	BanID      string  `json:"ban_id,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }

@@ -17,6 +17,7 @@ type serveFunc func(*handler, *request) (reply, error)
 type route struct {
 	template string // as in openapi.yaml; {name} matches one segment
 	public   bool   // no credentials needed
+	admin    bool   // X-Admin-Token instead of an account's credentials
 	methods  map[string]serveFunc
 	segments []string
 }
@@ -34,6 +35,10 @@ var routes = compile([]route{
 		"GET": (*handler).listBindings, "DELETE": (*handler).endBindings}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Registration/{binding_id}/", methods: map[string]serveFunc{
 		"DELETE": (*handler).endBinding}},
+	{template: "/v1/admin/bans/", admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).listBans, "DELETE": (*handler).liftBans}},
+	{template: "/v1/admin/bans/{ban_id}", admin: true, methods: map[string]serveFunc{
+		"DELETE": (*handler).liftBan}},
 	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},

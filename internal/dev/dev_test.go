@@ -209,12 +209,12 @@ func TestDevJSON(t *testing.T) {
 	if err := errors.Join(json.Unmarshal(text, &got), json.Unmarshal(text, &keys)); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []string{"api_url", "auth_id", "auth_token", "domain", "sip", "ca_file"} {
+	for _, k := range []string{"api_url", "auth_id", "auth_token", "admin_token", "domain", "sip", "ca_file"} {
 		if keys[k] == nil || keys[k] == "" {
 			t.Errorf("%s is missing in %s", k, text)
 		}
 	}
-	if len(keys) != 6 || len(got.SIP) != 5 || !filepath.IsAbs(got.CA) {
+	if len(keys) != 7 || len(got.SIP) != 5 || !filepath.IsAbs(got.CA) {
 		t.Errorf("got %s", text)
 	}
 	for k, v := range got.SIP {
