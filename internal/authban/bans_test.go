@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -225,6 +226,42 @@ func TestOldPairsMakeRoom(t *testing.T) {
 	wrong(b, bob, 10)
 	if s := b.Stats(); s.Evicted != 0 || s.Pairs != ways || !b.Refused(bob) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Everything at once: the figures agree in the end.
+func TestConcurrentUse(t *testing.T) {
+	b := New(Config{Pairs: 64, Wrong: 3})
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 2000 {
+				p := from("192.0.2.1", fmt.Sprint("user", (i*7+g)%100))
+				b.Refused(p)
+				b.Wrong(p)
+				if i%5 == 0 {
+					b.Right(p)
+				}
+				if i%500 == 0 {
+					for _, x := range b.List() {
+						b.Lift(x.ID)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.LiftAll()
+	used := 0
+	for i := range b.table.sets {
+		for j := range b.table.sets[i].entries {
+			if b.table.sets[i].entries[j].used() {
+				used++
+			}
+		}
+	}
+	if s := b.Stats(); s.Pairs != used || s.Wrong != 16_000 || s.Active != 0 {
+		t.Errorf("%+v, %d used", s, used)
 	}
 }
 

@@ -101,6 +101,9 @@ func TestAFolderKeepsEverything(t *testing.T) {
 	if second.Password("alice") != alice || alice == second.Password("bob") || db.endpoints["alice"] != alice {
 		t.Errorf("passwords: %q, %q, %v", alice, second.Password("alice"), db.endpoints)
 	}
+	if was.AdminToken == "" || was.AdminToken != config.API.AdminToken {
+		t.Errorf("admin token %q, in the server %q", was.AdminToken, config.API.AdminToken)
+	}
 	if err := config.Validate(); err != nil {
 		t.Error(err)
 	}

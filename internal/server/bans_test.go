@@ -153,6 +153,25 @@ func TestWrongPasswordsBanOnePair(t *testing.T) {
 	expect("nobody", "guess", "401")
 }
 
+// A wrong digest on a nonce that is not good shows no source: anybody may write
+// any address on a datagram.
+func TestStaleNoncesNeverBan(t *testing.T) {
+	in := startWithBans(t, config.BansOn)
+	cseq := 0
+	for range 15 {
+		cseq++
+		if got := in.register(t, cseq, "bm90IG91cnM", "guess"); !strings.HasPrefix(got, "SIP/2.0 401") || !strings.Contains(got, "stale=true") {
+			t.Fatalf("wants stale=true:\n%s", got)
+		}
+	}
+	if !strings.Contains(in.metrics(t), "onhook_auth_wrong_digests_total 0\n") {
+		t.Error("stale nonces are counted")
+	}
+	if got := in.attempt(t, &cseq, "bob", "password-1"); got != "200" {
+		t.Errorf("right password: %s", got)
+	}
+}
+
 func TestBansThatRefuseNothing(t *testing.T) {
 	for mode, listed := range map[string]int{config.BansDryRun: 1, config.BansOff: 0} {
 		in := startWithBans(t, mode)
