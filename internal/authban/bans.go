@@ -184,26 +184,17 @@ func (b *Bans) now() int64 { return int64(b.config.Now().Sub(b.start)) }
 
 // key hashes a pair. Usernames count in any case, as they do at a login.
 func (b *Bans) key(p Pair) key {
-	var h maphash.Hash
-	h.SetSeed(b.seed)
-	h.WriteString(p.Realm)
-	var buf [64]byte
-	n := 0
+	var stack [256]byte // longer ones are nobody's
+	buf := append(stack[:0], p.Realm...)
+	buf = append(buf, 0)
 	for i := range len(p.Username) {
-		if n == len(buf) {
-			h.Write(buf[:])
-			n = 0
-		}
 		c := p.Username[i]
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
-		buf[n] = c
-		n++
+		buf = append(buf, c)
 	}
-	h.WriteByte(0)
-	h.Write(buf[:n])
-	return key{source: prefix(p.Source).As16(), name: h.Sum64() | 1}
+	return key{source: prefix(p.Source).As16(), name: maphash.Bytes(b.seed, buf) | 1}
 }
 
 // prefix is what counts as one source: an IPv4 address, or an IPv6 /64, as one

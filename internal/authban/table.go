@@ -11,7 +11,7 @@ const ways = 8
 // maxName bounds the name that a ban shows.
 const maxName = 64
 
-// table is a set-associative table of fixed size. An entry takes some 200
+// table is a set-associative table of fixed size. An entry takes some 120
 // bytes and 8 per wrong digest remembered; a ban's name up to maxName more.
 type table struct{ sets []set }
 
