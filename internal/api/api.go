@@ -6,6 +6,7 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -61,6 +62,16 @@ type Registrations interface {
 	EndAll(ctx context.Context, id account.EndpointID) error
 }
 
+// Bans is what server administration asks of the bans for wrong passwords.
+type Bans interface {
+	Mode() string // off, dry_run or on
+	// Bans returns the bans under way, newest first.
+	Bans() []Ban
+	// Lift ends a ban; false when there is no such ban.
+	Lift(id string) bool
+	LiftAll()
+}
+
 // DefaultTimeout is how long a request may take, its body included.
 const DefaultTimeout = 30 * time.Second
 
@@ -68,6 +79,8 @@ const DefaultTimeout = 30 * time.Second
 type Config struct {
 	Service       Service
 	Registrations Registrations
+	Bans          Bans          // nil only without AdminToken
+	AdminToken    string        // for /v1/admin/; "": all of it is 404
 	Ready         func() error  // nil when ready, else why not (errors.Join for several reasons)
 	Metrics       http.Handler  // serves /metrics; nil: 404
 	Logger        *slog.Logger  // nil: nothing is logged
@@ -76,7 +89,8 @@ type Config struct {
 
 type handler struct {
 	Config
-	log *slog.Logger
+	log   *slog.Logger
+	admin [sha256.Size]byte // hash of AdminToken
 }
 
 // New returns the handler of everything the API serves. It starts nothing.
@@ -87,7 +101,7 @@ func New(c Config) http.Handler {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{Config: c, log: c.Logger.With("package", "api")}
+	return &handler{Config: c, log: c.Logger.With("package", "api"), admin: sha256.Sum256([]byte(c.AdminToken))}
 }
 
 // request is one HTTP request on its way through a handler.
@@ -145,7 +159,7 @@ func (h *handler) answer(r *request) (rep reply) {
 // calls it.
 func (h *handler) dispatch(r *request) (reply, error) {
 	route, params, prefix := match(r.URL.EscapedPath())
-	if route == nil || (route.template == "/metrics" && h.Metrics == nil) {
+	if route == nil || (route.template == "/metrics" && h.Metrics == nil) || (route.admin && h.AdminToken == "") {
 		return fail(http.StatusNotFound, "not found"), nil
 	}
 	r.params, r.prefix = params, prefix
@@ -159,7 +173,13 @@ func (h *handler) dispatch(r *request) (reply, error) {
 		rep.header = map[string]string{"Allow": strings.Join(route.allow(), ", ")}
 		return rep, nil
 	}
-	if !route.public {
+	if route.admin {
+		if !h.administrator(r) {
+			rep := fail(http.StatusUnauthorized, "invalid credentials")
+			rep.header = map[string]string{"WWW-Authenticate": `X-Admin-Token realm="onhook"`}
+			return rep, nil
+		}
+	} else if !route.public {
 		if err := h.authenticate(r); err != nil {
 			return reply{}, err
 		}

@@ -38,6 +38,7 @@ type world struct {
 	service  *account.Service
 	store    *faultyStore
 	bindings *bindings
+	bans     *banList
 	clock    atomic.Int64 // unix seconds
 	ready    error
 	log      *logBuffer
@@ -61,11 +62,11 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{of: map[account.EndpointID][]location.Binding{}},
+	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{of: map[account.EndpointID][]location.Binding{}}, bans: &banList{},
 		log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
 	w.clock.Store(time.Date(2025, 10, 26, 14, 20, 0, 0, time.UTC).Unix())
 	w.service = account.NewService(w.store, []string{"sip.example.com", "sip.example.org"}, keys, w.now)
-	w.config = Config{Service: w.service, Registrations: w.bindings, Ready: func() error { return w.ready },
+	w.config = Config{Service: w.service, Registrations: w.bindings, Bans: w.bans, AdminToken: adminToken, Ready: func() error { return w.ready },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			fmt.Fprintln(w, "onhook_up 1")

@@ -96,7 +96,7 @@ func TestIsolation(t *testing.T) {
 	bodies := []string{"", `{}`, `{"name":"taken over","app_name":"stolen","alias":"stolen","enabled":false}`}
 	tried := 0
 	for _, route := range routes {
-		if route.public || !strings.Contains(route.template, "{") {
+		if route.public || route.admin || !strings.Contains(route.template, "{") {
 			continue
 		}
 		for method := range route.methods {

@@ -29,6 +29,7 @@ type errorJSON struct {
 	EndpointID string  `json:"endpoint_id,omitempty"`
 	BindingID  string  `json:"binding_id,omitempty"`
 	AppID      string  `json:"app_id,omitempty"`
+	BanID      string  `json:"ban_id,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }

@@ -17,6 +17,7 @@ type serveFunc func(*handler, *request) (reply, error)
 type route struct {
 	template string // as in openapi.yaml; {name} matches one segment
 	public   bool   // no credentials needed
+	admin    bool   // X-Admin-Token instead of an account's credentials
 	methods  map[string]serveFunc
 	segments []string
 }
@@ -50,6 +51,10 @@ var routes = compile([]route{
 	{template: accountTemplate, methods: map[string]serveFunc{"GET": (*handler).retrieveAccount}},
 	{template: "/v1/Account/{auth_id}/Token/", methods: map[string]serveFunc{"POST": (*handler).rotateToken}},
 	{template: "/v1/auth/me", methods: map[string]serveFunc{"GET": (*handler).me}},
+	{template: "/v1/admin/bans/", admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).listBans, "DELETE": (*handler).liftBans}},
+	{template: "/v1/admin/bans/{ban_id}", admin: true, methods: map[string]serveFunc{
+		"DELETE": (*handler).liftBan}},
 	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},

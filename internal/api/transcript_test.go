@@ -22,7 +22,7 @@ import (
 //
 //	== a title
 //	! a directive: clock 1h | disk full|ok | store broken|ok | ready|not ready: reasons |
-//	  register {id} contact=… via=… from=… | application of=… id=… name=…
+//	  register {id} contact=… via=… from=… | application of=… id=… name=… | ban id=… source=… user=…
 //	METHOD path
 //	As: main (the default), sub, off, other, nobody or auth_id:token
 //	Header: value
@@ -146,6 +146,12 @@ func (w *world) direct(line string) {
 			w.t.Fatal(err)
 		}
 		w.bindings.register(words[1], b)
+	case "ban":
+		b, err := banFrom(pairs, w.now())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.bans.list = append(w.bans.list, b)
 	case "application":
 		app := account.Application{ID: pairs["id"], Owner: w.vars[pairs["of"]], Name: pairs["name"],
 			AnswerURL: pairs["answer"], AnswerMethod: "POST", Enabled: true, CreatedAt: w.now(), UpdatedAt: w.now()}

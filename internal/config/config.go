@@ -74,7 +74,20 @@ type Auth struct {
 	NonceTTL          time.Duration `yaml:"nonce_ttl" doc:"How long a nonce may be used. Afterwards the client gets a fresh one without asking its user."`
 	DisableMD5        bool          `yaml:"disable_md5" doc:"Offer SHA-256 alone. Many phones cannot log in then."`
 	MD5OnlyUserAgents []string      `yaml:"md5_only_user_agents" doc:"Beginnings of User-Agent values that get MD5 alone because they fail on seeing SHA-256. baresip v0 and v1 and JsSIP are built in."`
+	Bans              string        `yaml:"bans" doc:"Whether a user is refused at a source (403, the digest not looked at) after too many wrong digests: off, dry_run (counted and listed, nothing refused) or on. Others at that source go on. GET and DELETE /v1/admin/bans/ list and lift bans."`
+	BanWrong          int           `yaml:"ban_wrong_digests" doc:"How many wrong digests of one source and user bring a ban. First requests without a digest, and stale nonces, never count; a right password forgives."`
+	BanWindow         time.Duration `yaml:"ban_window" doc:"Within how long."`
+	BanDuration       time.Duration `yaml:"ban_duration" doc:"How long the first ban lasts; each further one lasts twice as long."`
+	BanMaxDuration    time.Duration `yaml:"ban_max_duration" doc:"How long a ban lasts at most. After so long without a wrong digest the next ban is a first one again."`
+	BanPairs          int           `yaml:"ban_pairs" doc:"Pairs of source and user remembered at most; beyond, those with the fewest wrong digests are forgotten."`
 }
+
+// The values of Auth.Bans.
+const (
+	BansOff    = "off"
+	BansDryRun = "dry_run"
+	BansOn     = "on"
+)
 
 // Limits bounds what strangers can use.
 type Limits struct {
@@ -109,7 +122,15 @@ func Default() Config {
 			WebSocketGrace: 15 * time.Second,
 			RestartGrace:   60 * time.Second,
 		},
-		Auth: Auth{NonceTTL: time.Hour},
+		Auth: Auth{
+			NonceTTL:       time.Hour,
+			Bans:           BansOn,
+			BanWrong:       10,
+			BanWindow:      10 * time.Minute,
+			BanDuration:    60 * time.Second,
+			BanMaxDuration: time.Hour,
+			BanPairs:       16_384,
+		},
 		Limits: Limits{
 			Connections:                 100_000,
 			ConnectionsPerSource:        1000,

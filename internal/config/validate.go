@@ -40,15 +40,7 @@ func (c Config) problems() []Problem {
 	k.pair("tls", c.TLS.CertFile, c.TLS.KeyFile)
 	k.api(c.API)
 	k.registrar(c.Registrar)
-	k.between("auth.nonce_ttl", c.Auth.NonceTTL, 10*time.Second, 24*time.Hour)
-	for i, ua := range c.Auth.MD5OnlyUserAgents {
-		if strings.TrimSpace(ua) == "" {
-			k.add(fmt.Sprintf("auth.md5_only_user_agents[%d]", i), "must not be empty: it would fit every client")
-		}
-	}
-	if c.Auth.DisableMD5 && len(c.Auth.MD5OnlyUserAgents) > 0 {
-		k.add("auth.md5_only_user_agents", "contradicts disable_md5")
-	}
+	k.auth(c.Auth)
 	k.limits(c.Limits)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		k.add("log.level", "%q is not debug, info, warn or error", c.Log.Level)
@@ -123,6 +115,31 @@ func (k *checker) api(a API) {
 	}
 }
 
+func (k *checker) auth(a Auth) {
+	k.between("auth.nonce_ttl", a.NonceTTL, 10*time.Second, 24*time.Hour)
+	for i, ua := range a.MD5OnlyUserAgents {
+		if strings.TrimSpace(ua) == "" {
+			k.add(fmt.Sprintf("auth.md5_only_user_agents[%d]", i), "must not be empty: it would fit every client")
+		}
+	}
+	if a.DisableMD5 && len(a.MD5OnlyUserAgents) > 0 {
+		k.add("auth.md5_only_user_agents", "contradicts disable_md5")
+	}
+	if !slices.Contains([]string{BansOff, BansDryRun, BansOn}, a.Bans) {
+		k.add("auth.bans", "%q is not off, dry_run or on", a.Bans)
+	}
+	k.atLeast("auth.ban_wrong_digests", a.BanWrong, 1)
+	k.atMost("auth.ban_wrong_digests", a.BanWrong, 100)
+	k.between("auth.ban_window", a.BanWindow, time.Second, 24*time.Hour)
+	k.between("auth.ban_duration", a.BanDuration, time.Second, 24*time.Hour)
+	k.between("auth.ban_max_duration", a.BanMaxDuration, time.Second, 24*time.Hour)
+	if a.BanDuration > a.BanMaxDuration {
+		k.add("auth.ban_duration", "%s is more than ban_max_duration (%s)", a.BanDuration, a.BanMaxDuration)
+	}
+	k.atLeast("auth.ban_pairs", a.BanPairs, 64)
+	k.atMost("auth.ban_pairs", a.BanPairs, 1<<20)
+}
+
 func (k *checker) registrar(r Registrar) {
 	k.between("registrar.min_expires", r.MinExpires, time.Second, 24*time.Hour)
 	k.between("registrar.max_expires", r.MaxExpires, time.Second, 7*24*time.Hour)
@@ -156,6 +173,12 @@ func (k *checker) limits(l Limits) {
 func (k *checker) atLeast(path string, n, least int) {
 	if n < least {
 		k.add(path, "%d is less than %d", n, least)
+	}
+}
+
+func (k *checker) atMost(path string, n, most int) {
+	if n > most {
+		k.add(path, "%d is more than %d", n, most)
 	}
 }
 

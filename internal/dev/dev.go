@@ -7,6 +7,7 @@ package dev
 import (
 	"context"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"errors"
@@ -77,6 +78,9 @@ func Open(opts Options) (env *Env, err error) {
 	if err := e.choosePorts(opts.EphemeralPorts); err != nil {
 		return nil, err
 	}
+	if err := e.chooseAdminToken(); err != nil {
+		return nil, err
+	}
 	if e.key, err = e.Config().MasterKey(); err != nil {
 		return nil, err
 	}
@@ -100,6 +104,7 @@ func (e *Env) Config() config.Config {
 	c.KeyFile = filepath.Join(e.dir, "key")
 	c.TLS = config.TLS{CertFile: e.path(serverCert), KeyFile: e.path(serverKey)}
 	c.API.Address = hostPort(loopback, e.state.Ports.API)
+	c.API.AdminToken = e.state.AdminToken
 	c.TrustedNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	for _, addr := range e.addrs() {
 		for _, l := range e.state.Ports.listeners() {
@@ -138,6 +143,16 @@ func (e *Env) Populate(ctx context.Context, accounts Accounts) error {
 		}
 	}
 	e.state.Endpoints = true
+	return e.state.write(e.statePath())
+}
+
+// chooseAdminToken makes the token of server administration once; the state
+// keeps it.
+func (e *Env) chooseAdminToken() error {
+	if e.state.AdminToken != "" {
+		return nil
+	}
+	e.state.AdminToken = rand.Text()
 	return e.state.write(e.statePath())
 }
 

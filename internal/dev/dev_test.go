@@ -101,6 +101,9 @@ func TestAFolderKeepsEverything(t *testing.T) {
 	if second.Password("alice") != alice || alice == second.Password("bob") || db.endpoints["alice"] != alice {
 		t.Errorf("passwords: %q, %q, %v", alice, second.Password("alice"), db.endpoints)
 	}
+	if was.AdminToken == "" || was.AdminToken != config.API.AdminToken {
+		t.Errorf("admin token %q, in the server %q", was.AdminToken, config.API.AdminToken)
+	}
 	if err := config.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -209,12 +212,12 @@ func TestDevJSON(t *testing.T) {
 	if err := errors.Join(json.Unmarshal(text, &got), json.Unmarshal(text, &keys)); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []string{"api_url", "auth_id", "auth_token", "domain", "sip", "ca_file"} {
+	for _, k := range []string{"api_url", "auth_id", "auth_token", "admin_token", "domain", "sip", "ca_file"} {
 		if keys[k] == nil || keys[k] == "" {
 			t.Errorf("%s is missing in %s", k, text)
 		}
 	}
-	if len(keys) != 6 || len(got.SIP) != 5 || !filepath.IsAbs(got.CA) {
+	if len(keys) != 7 || len(got.SIP) != 5 || !filepath.IsAbs(got.CA) {
 		t.Errorf("got %s", text)
 	}
 	for k, v := range got.SIP {

@@ -11,12 +11,13 @@ import (
 
 // info is dev.json: what a program needs to use the environment.
 type info struct {
-	APIURL    string  `json:"api_url"`
-	AuthID    string  `json:"auth_id"`
-	AuthToken string  `json:"auth_token"`
-	Domain    string  `json:"domain"`
-	SIP       sipInfo `json:"sip"`
-	CAFile    string  `json:"ca_file"`
+	APIURL     string  `json:"api_url"`
+	AuthID     string  `json:"auth_id"`
+	AuthToken  string  `json:"auth_token"`
+	AdminToken string  `json:"admin_token"` // for X-Admin-Token
+	Domain     string  `json:"domain"`
+	SIP        sipInfo `json:"sip"`
+	CAFile     string  `json:"ca_file"`
 }
 
 type sipInfo struct {
@@ -31,7 +32,7 @@ func (e *Env) info() info {
 	p := e.state.Ports
 	return info{
 		APIURL: "http://" + hostPort(loopback, p.API), AuthID: e.state.AuthID, AuthToken: e.state.AuthToken,
-		Domain: Domain,
+		AdminToken: e.state.AdminToken, Domain: Domain,
 		SIP: sipInfo{
 			UDP: hostPort(loopback, p.UDP), TCP: hostPort(loopback, p.TCP), TLS: hostPort(loopback, p.TLS),
 			WS: "ws://" + hostPort(loopback, p.WS), WSS: "wss://" + hostPort(loopback, p.WSS),

@@ -12,11 +12,12 @@ import (
 // state is what the folder remembers between starts. It holds the account's
 // token, so that only its owner may read it.
 type state struct {
-	Ports     ports  `json:"ports"`
-	Ephemeral bool   `json:"ephemeral_ports"`
-	AuthID    string `json:"auth_id,omitempty"`
-	AuthToken string `json:"auth_token,omitempty"`
-	Endpoints bool   `json:"endpoints_created"`
+	Ports      ports  `json:"ports"`
+	Ephemeral  bool   `json:"ephemeral_ports"`
+	AuthID     string `json:"auth_id,omitempty"`
+	AuthToken  string `json:"auth_token,omitempty"`
+	AdminToken string `json:"admin_token,omitempty"`
+	Endpoints  bool   `json:"endpoints_created"`
 }
 
 func readState(path string) (s state, err error) {

@@ -30,6 +30,7 @@ var ours = map[string][]string{
 	"internal/metrics":    {},
 	"internal/logging":    {},
 	"internal/floodguard": {},
+	"internal/authban":    {},
 	"internal/law":        {},
 	// the request path's view of accounts
 	"internal/directory": {"internal/account"},

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"onhook/internal/account"
+	"onhook/internal/authban"
 	"onhook/internal/directory"
 	"onhook/internal/location"
 	"onhook/internal/registrar"
@@ -38,6 +39,7 @@ type path struct {
 	transport    *siptransport.Transport
 	transactions *siptransaction.Layer
 	auth         *sipauth.Authenticator
+	bans         *authban.Bans // nil: off
 	index        *location.Index
 	registrar    *registrar.Registrar
 	router       routing.Router
@@ -197,12 +199,18 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 	result := p.auth.Verify(m, header, domain, flow, credentials)
 	switch result.Verdict {
 	case sipauth.OK:
+		p.bans.Right(pair(domain, result.Username, flow))
 		if entry, ok := p.directory.ByName(domain, result.Username); ok && entry.Enabled {
 			return entry, true
 		} else if ok {
 			p.refuse(m, flow, 403, "account.disabled", "The account is disabled")
 			return directory.Entry{}, false
 		}
+	case sipauth.Wrong: // with a nonce that shows the source to be real; never the first 401, never a stale one
+		p.bans.Wrong(pair(domain, result.Username, flow))
+	case sipauth.Banned:
+		p.refuse(m, flow, 403, "auth.banned", "Too many wrong passwords for this user from this address")
+		return directory.Entry{}, false
 	case sipauth.Malformed:
 		p.refuse(m, flow, 400, "auth.malformed", "The credentials cannot be read")
 		return directory.Entry{}, false

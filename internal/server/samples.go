@@ -58,6 +58,15 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
 
 	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
+	bans := p.bans.Stats()
+	mode := s.cfg.Auth.Bans
+	counter("auth_wrong_digests_total", "Wrong digests with a good nonce, as bans count them.", bans.Wrong)
+	counter("auth_bans_total", "Bans made for wrong digests.", bans.Made, "mode", mode)
+	gauge("auth_bans", "Bans under way.", bans.Active, "mode", mode)
+	counter("auth_ban_refused_total", "Requests refused for a ban; in the mode dry_run those that would have been.", bans.Refused, "mode", mode)
+	counter("auth_bans_lifted_total", "Bans ended through the API.", bans.Lifted)
+	gauge("auth_ban_pairs", "Pairs of source and user with wrong digests remembered.", bans.Pairs)
+	counter("auth_ban_evicted_total", "Such pairs forgotten early because the table was full.", bans.Evicted)
 	counter("panics_total", "Messages lost to a mistake in the program; see the log.", p.stats.panics.Load())
 	counter("refused_total", "Requests refused.", p.stats.refused.Load())
 	counter("refused_stopping_total", "Requests refused because the server was stopping.", p.stats.drained.Load())

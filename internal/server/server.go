@@ -123,7 +123,8 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		},
 	}, p)
 	p.transactions = siptransaction.New(siptransaction.Config{Sender: p.transport, Handler: p, MaxTransactions: cfg.Limits.Transactions})
-	p.auth = sipauth.New(sipauth.Config{Key: nonceKey, NonceTTL: cfg.Auth.NonceTTL, MD5OnlyUserAgents: cfg.Auth.MD5OnlyUserAgents, DisableMD5: cfg.Auth.DisableMD5})
+	p.bans = newBans(cfg.Auth)
+	p.auth = sipauth.New(sipauth.Config{Banned: p.banned, Key: nonceKey, NonceTTL: cfg.Auth.NonceTTL, MD5OnlyUserAgents: cfg.Auth.MD5OnlyUserAgents, DisableMD5: cfg.Auth.DisableMD5})
 	p.index = location.New(location.Config{
 		Journal: s.journal, Logger: s.logger.With("package", "location"),
 		WebSocketGrace: cfg.Registrar.WebSocketGrace, RestartGrace: cfg.Registrar.RestartGrace,
@@ -211,6 +212,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
 			Service: s.accounts, Registrations: registrations{s.path}, Ready: s.isReady,
+			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,

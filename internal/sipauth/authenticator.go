@@ -38,6 +38,11 @@ type Config struct {
 	// devices send. Such a nonce is good for one request only.
 	RequireQOP bool
 
+	// Banned, where set, says who is refused without a look at nonce and digest.
+	// It is asked for every well-formed credentials, whether there is such a user
+	// or not.
+	Banned func(realm, username string, flow sip.Flow) bool
+
 	MaxNonces int // nonces in use at the same time; 0 means 1,048,576
 	Now       func() time.Time
 }

@@ -15,17 +15,18 @@ import (
 type Verdict uint8
 
 // The verdicts. Missing, Stale and Wrong lead to a challenge (Stale with
-// stale=true), Malformed to 400.
+// stale=true), Malformed to 400, Banned to 403.
 const (
 	Missing   Verdict = iota // none for this realm, or none this server can use
 	OK                       // right
 	Stale                    // the nonce is not good (any more), or its count was used; says nothing of the password
 	Wrong                    // unknown user or wrong password, with a good nonce
 	Malformed                // not Digest credentials as RFC 7616 3.4 wants them
+	Banned                   // refused unseen (Config.Banned)
 )
 
 func (v Verdict) String() string {
-	return [...]string{"missing", "ok", "stale", "wrong", "malformed"}[v]
+	return [...]string{"missing", "ok", "stale", "wrong", "malformed", "banned"}[v]
 }
 
 // Algorithm is a digest algorithm.
@@ -69,6 +70,10 @@ func (a *Authenticator) Verify(m *sip.Message, header sip.HeaderID, realm string
 	count, response, ok := a.check(m, &d, alg)
 	if !ok {
 		r.Verdict = Malformed
+		return r
+	}
+	if a.config.Banned != nil && a.config.Banned(realm, r.Username, flow) {
+		r.Verdict = Banned
 		return r
 	}
 	id, ok := a.openNonce(d.Nonce, realm, flow)
