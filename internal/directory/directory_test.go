@@ -223,6 +223,7 @@ func TestOffersSHA256(t *testing.T) {
 func TestReadersDuringChanges(t *testing.T) {
 	d := New()
 	steady := endpoint(0, "steady")
+	steady.MaxContacts = 0 // as the second byte of its secret, always
 	d.Apply(created(steady))
 	stop := make(chan struct{})
 	var group sync.WaitGroup
@@ -246,7 +247,6 @@ func TestReadersDuringChanges(t *testing.T) {
 			}
 		})
 	}
-	steady.MaxContacts = 0
 	for i := range 3000 {
 		after := steady
 		after.MaxContacts, after.Secret.MD5[1] = i%20, byte(i%20)

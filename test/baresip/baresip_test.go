@@ -103,7 +103,8 @@ func TestRefusalReachesThePhone(t *testing.T) {
 	}
 }
 
-// A wrong password is refused, and no retry makes a binding.
+// A wrong password is refused, and no retry makes a binding. baresip tries again
+// at once until it is banned.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	s := devserver.Shared(t)
@@ -111,7 +112,7 @@ func TestWrongPassword(t *testing.T) {
 	id := e.ID
 	e.Password = "not-the-password"
 	p := Start(t, s, e, "tcp", "")
-	p.WaitLog(t, `(?i)401 unauthorized|authentication failed`, registerLimit)
+	p.WaitLog(t, `(?i)401 unauthorized|403 forbidden|authentication failed`, registerLimit)
 	if got := s.Endpoint(t, id); got.Registered != "false" {
 		t.Error("registered with a wrong password")
 	}
