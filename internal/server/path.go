@@ -59,7 +59,7 @@ func newPath(n *names, d *directory.Directory, logger *slog.Logger) *path {
 }
 
 type pathStats struct {
-	malformed, refused, challenged, drained, panics atomic.Uint64
+	refused, challenged, drained, panics atomic.Uint64
 }
 
 // Message takes one message from the transport (siptransport.Handler).
@@ -84,17 +84,21 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 }
 
 // recovered keeps a mistake of ours from ending the server: one message is lost,
-// and the log and the metrics say so.
+// and the metrics say so. The log has the first, the second, the fourth and so
+// on, since whoever finds such a message can send it again and again.
 func (p *path) recovered() {
-	if r := recover(); r != nil {
-		p.stats.panics.Add(1)
-		p.logger.Error("a message could not be handled", "panic", r, "stack", string(debug.Stack()))
+	r := recover()
+	if r == nil {
+		return
+	}
+	if n := p.stats.panics.Add(1); n&(n-1) == 0 {
+		p.logger.Error("a message could not be handled", "panic", r, "times", n, "stack", string(debug.Stack()))
 	}
 }
 
 // Malformed answers a request that breaks the grammar, where it can be answered.
 func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
-	p.stats.malformed.Add(1)
+	defer p.recovered()
 	if err.Status == 0 || !m.Answerable() {
 		return
 	}
