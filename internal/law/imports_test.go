@@ -23,8 +23,9 @@ var ours = map[string][]string{
 	"internal/sip": {},
 	"internal/sdp": {},
 	// nouns
-	"internal/account":  {},
-	"internal/location": {"internal/sip"},
+	"internal/account":    {},
+	"internal/location":   {"internal/sip"},
+	"internal/callrecord": {"internal/account"},
 	// ground
 	"internal/config":     {},
 	"internal/metrics":    {},
@@ -43,14 +44,14 @@ var ours = map[string][]string{
 	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location"},
 	"internal/routing":   {"internal/sip", "internal/account", "internal/location"},
 	"internal/sipproxy": {"internal/sip", "internal/siptransaction", "internal/sipresolve", "internal/routing",
-		"internal/location", "internal/account"},
+		"internal/location", "internal/account", "internal/callrecord"},
 	// adapters
 	"internal/storesqlite":          {"internal/account"},
 	"internal/storetest":            {"internal/account"},
 	"internal/locationpebble":       {"internal/location", "internal/sip"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	// HTTP and SIP meet in the nouns
-	"internal/api": {"internal/account", "internal/location"},
+	"internal/api": {"internal/account", "internal/location", "internal/callrecord"},
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},
