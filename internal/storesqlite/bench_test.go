@@ -12,7 +12,7 @@ import (
 	"onhook/internal/account"
 )
 
-func service(b *testing.B) (*account.Service, *Store) {
+func service(b *testing.B) (*account.Service, database) {
 	s := openOwned(b, filepath.Join(b.TempDir(), "db"), settings{busy: time.Second})
 	return account.NewService(s, []string{"sip.test"}, testKeys(b), nil), s
 }

@@ -2,7 +2,6 @@ package storesqlite
 
 import (
 	"database/sql"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"testing"
@@ -21,10 +20,7 @@ func TestFileOfTheFirstVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, files := dialect{}.Migrations()
 	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
 		goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/storesql"
 	"onhook/internal/storetest"
 )
 
@@ -43,7 +44,7 @@ func testKeys(t testing.TB) *account.Keys {
 var owner = account.Account{AuthID: "MA_AAAAAAAA", Name: "owner", Enabled: true, CreatedAt: time.Unix(1e9, 0).UTC(), UpdatedAt: time.Unix(1e9, 0).UTC()}
 
 // openOwned opens a store that has the owner.
-func openOwned(t testing.TB, path string, set settings) *Store {
+func openOwned(t testing.TB, path string, set settings) database {
 	t.Helper()
 	s, err := open(context.Background(), path, testKeys(t), set)
 	if err != nil {
@@ -67,12 +68,12 @@ func endpoint(n int) account.Endpoint {
 		Alias: "Phone of " + name, MaxContacts: 10, CreatedAt: time.Unix(1e9, 0).UTC(), UpdatedAt: time.Unix(1e9, 0).UTC(), Secret: account.Secret{HasSHA256: true}}
 }
 
-func insert(s *Store, n int) error {
+func insert(s database, n int) error {
 	return s.Update(context.Background(), func(ctx context.Context, tx account.Tx) error { return tx.InsertEndpoint(ctx, endpoint(n)) })
 }
 
 // reads fails the test unless the store answers reads.
-func reads(t *testing.T, s *Store, endpoints int) {
+func reads(t *testing.T, s database, endpoints int) {
 	t.Helper()
 	page, total, err := s.Endpoints(t.Context(), owner.AuthID, account.EndpointQuery{Limit: 1, Username: account.Match{Contains: account.Some("user")}})
 	if err != nil || total != endpoints || len(page) != min(1, endpoints) {
@@ -155,7 +156,7 @@ func TestFullDiskRefusesChangesAndReadsGoOn(t *testing.T) {
 	if told != made {
 		t.Errorf("told %d changes, %d were made", told, made)
 	}
-	if _, err := s.writer.db.ExecContext(t.Context(), "PRAGMA max_page_count = 100000"); err != nil {
+	if _, err := s.write.ExecContext(t.Context(), "PRAGMA max_page_count = 100000"); err != nil {
 		t.Fatal(err)
 	}
 	if err := insert(s, 20_000); err != nil {
@@ -191,7 +192,7 @@ func TestOneTooManyDoesNotFailItsCompanions(t *testing.T) {
 			})
 		})
 	}
-	waiting(s.writer, len(errs))
+	waiting(s, len(errs))
 	close(finish)
 	group.Wait()
 	for i, err := range errs {
@@ -203,14 +204,8 @@ func TestOneTooManyDoesNotFailItsCompanions(t *testing.T) {
 }
 
 // waiting returns when n changes wait.
-func waiting(w *writer, n int) {
-	for {
-		w.mu.Lock()
-		now := len(w.waiting)
-		w.mu.Unlock()
-		if now >= n {
-			return
-		}
+func waiting(s database, n int) {
+	for s.Waiting() < n {
 		runtime.Gosched()
 	}
 }
@@ -223,14 +218,14 @@ func TestTooManyWaitingChangesAreRefused(t *testing.T) {
 		_ = s.Update(t.Context(), func(context.Context, account.Tx) error { close(begun); <-finish; return nil })
 	})
 	<-begun
-	for range maxWaiting {
+	for range storesql.MaxWaiting {
 		group.Go(func() {
 			if err := s.Update(t.Context(), func(context.Context, account.Tx) error { return nil }); err != nil {
 				t.Errorf("one that waited: %v", err)
 			}
 		})
 	}
-	waiting(s.writer, maxWaiting)
+	waiting(s, storesql.MaxWaiting)
 	if err := insert(s, 1); !errors.Is(err, account.ErrUnavailable) {
 		t.Errorf("one too many: %v", err)
 	}
@@ -257,7 +252,7 @@ func TestOpenIsIdempotentAndRefusesTheFuture(t *testing.T) {
 	if _, err := db.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), path, testKeys(t)); !errors.Is(err, ErrNewer) {
+	if _, err := Open(t.Context(), path, testKeys(t)); !errors.Is(err, storesql.ErrNewer) {
 		t.Errorf("open: %v", err)
 	}
 }
@@ -308,7 +303,7 @@ func TestSwappedSecretsDoNotOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err := s.writer.db.ExecContext(t.Context(), "UPDATE endpoints SET secret = (SELECT secret FROM endpoints WHERE id = ?) WHERE id = ?",
+	_, err := s.write.ExecContext(t.Context(), "UPDATE endpoints SET secret = (SELECT secret FROM endpoints WHERE id = ?) WHERE id = ?",
 		int64(endpoint(0).ID), int64(endpoint(1).ID))
 	if err != nil {
 		t.Fatal(err)
@@ -325,7 +320,7 @@ func TestPragmasOfEveryConnection(t *testing.T) {
 		n       int
 		pragmas map[string]string
 	}{
-		{s.writer.db, 1, map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "1234"}},
+		{s.write, 1, map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "1234"}},
 		{s.read, 4, map[string]string{"journal_mode": "wal", "query_only": "1", "foreign_keys": "1", "busy_timeout": "1234"}},
 	} {
 		for range c.n { // held together: different connections

@@ -1,8 +1,7 @@
-package storesqlite
+package storesql
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"onhook/internal/account"
@@ -17,11 +16,11 @@ func (t *tx) InsertApplication(ctx context.Context, a account.Application) error
 		a.MessageURL, a.MessageMethod, a.TransferURL, a.TransferMethod, a.LogMessages, a.PublicURI, a.Enabled, a.DefaultEndpoint, a.DefaultNumber,
 		a.CreatedAt.Unix(), a.UpdatedAt.Unix())
 	switch {
-	case nameTaken(err):
+	case t.taken(err, "name"):
 		return account.ErrNameTaken
-	case unique(err):
+	case t.taken(err, ""):
 		return account.ErrDuplicate
-	case foreign(err):
+	case t.orphan(err):
 		return account.ErrNotFound
 	}
 	return err
@@ -37,26 +36,22 @@ func (t *tx) UpdateApplication(ctx context.Context, a account.Application) error
 		a.Name, a.AnswerURL, a.AnswerMethod, a.FallbackURL, a.FallbackMethod,
 		a.HangupURL, a.HangupMethod, a.MessageURL, a.MessageMethod, a.TransferURL, a.TransferMethod,
 		a.LogMessages, a.PublicURI, a.Enabled, a.DefaultEndpoint, a.DefaultNumber, a.UpdatedAt.Unix(), a.ID)
-	if nameTaken(err) {
+	if t.taken(err, "name") {
 		return account.ErrNameTaken
 	}
 	return err
-}
-
-func nameTaken(err error) bool {
-	return unique(err) && strings.Contains(err.Error(), "applications.name")
 }
 
 // takeDefaults takes the defaults that the application is to be from the
 // owner's others.
 func (t *tx) takeDefaults(ctx context.Context, a account.Application) error {
 	if a.DefaultEndpoint {
-		if _, err := t.exec(ctx, `UPDATE applications SET default_endpoint = 0 WHERE owner = ? AND default_endpoint AND id <> ?`, a.Owner, a.ID); err != nil {
+		if _, err := t.exec(ctx, `UPDATE applications SET default_endpoint = FALSE WHERE owner = ? AND default_endpoint AND id <> ?`, a.Owner, a.ID); err != nil {
 			return err
 		}
 	}
 	if a.DefaultNumber {
-		if _, err := t.exec(ctx, `UPDATE applications SET default_number = 0 WHERE owner = ? AND default_number AND id <> ?`, a.Owner, a.ID); err != nil {
+		if _, err := t.exec(ctx, `UPDATE applications SET default_number = FALSE WHERE owner = ? AND default_number AND id <> ?`, a.Owner, a.ID); err != nil {
 			return err
 		}
 	}
@@ -68,7 +63,7 @@ func (t *tx) DeleteApplication(ctx context.Context, appID string) error {
 }
 
 func (t *tx) ApplicationsOf(ctx context.Context, owner string) (all []account.Application, err error) {
-	err = each(ctx, t.q, func(row scanner) error {
+	err = t.each(ctx, func(row scanner) error {
 		a, err := scanApplication(row)
 		all = append(all, a)
 		return err
@@ -89,7 +84,7 @@ func (t *tx) ExpiredEndpoints(ctx context.Context, now time.Time, limit int) ([]
 }
 
 func (t *tx) endpoints(ctx context.Context, where string, arg any, limit int) (all []account.Endpoint, err error) {
-	err = each(ctx, t.q, func(row scanner) error {
+	err = t.each(ctx, func(row scanner) error {
 		e, err := t.scanEndpoint(row)
 		all = append(all, e)
 		return err

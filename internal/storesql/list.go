@@ -1,4 +1,4 @@
-package storesqlite
+package storesql
 
 import (
 	"context"
@@ -11,17 +11,17 @@ import (
 // Endpoints returns one page, newest first, and the number of all that match.
 // Both are read from one snapshot.
 func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQuery) (page []account.Endpoint, total int, err error) {
-	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	t, end, err := s.snapshot(ctx)
 	if err != nil {
-		return nil, 0, unavailable(err)
+		return nil, 0, err
 	}
-	defer t.Rollback() // nothing was written: there is nothing to lose
-	var all int        // that the owner has
-	err = t.QueryRowContext(ctx, `SELECT coalesce((SELECT n FROM endpoint_counts WHERE owner = ?), 0)`, owner).Scan(&all)
+	defer end()
+	var all int // that the owner has
+	err = t.row(ctx, `SELECT coalesce((SELECT n FROM endpoint_counts WHERE owner = ?), 0)`, owner).Scan(&all)
 	if err != nil {
-		return nil, 0, unavailable(err)
+		return nil, 0, err
 	}
-	where, args, filtered := conditions(owner, q)
+	where, args, filtered := s.conditions(owner, q)
 	var wanted []int64
 	if q.RegisteredIn != nil || len(q.NotRegisteredIn) > 0 {
 		wanted, total, err = registered(ctx, t, where, args, q)
@@ -31,40 +31,49 @@ func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQ
 	if err != nil || len(wanted) == 0 {
 		return nil, total, err
 	}
-	r := reader{t, s.keys}
-	err = each(ctx, t, func(row scanner) error {
-		e, err := r.scanEndpoint(row)
+	in, arg := t.list(wanted)
+	err = t.each(ctx, func(row scanner) error {
+		e, err := t.scanEndpoint(row)
 		page = append(page, e)
 		return err
-	}, `SELECT `+endpointColumns+` FROM endpoints WHERE seq IN (SELECT value FROM json_each(?)) ORDER BY seq DESC`, list(wanted))
+	}, `SELECT `+endpointColumns+` FROM endpoints WHERE seq `+in+` ORDER BY seq DESC`, arg)
 	return page, total, err
 }
 
+// snapshot begins to read what is there now; end ends it.
+func (s *Store) snapshot(ctx context.Context) (r reader, end func(), err error) {
+	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.Snapshot()})
+	if err != nil {
+		return reader{}, nil, failed(s.dialect, err)
+	}
+	return reader{conn{t, s.dialect}, s.keys}, func() { _ = t.Rollback() }, nil // nothing was written: there is nothing to lose
+}
+
 // matching returns which rows make the page, and how many match in all.
-func matching(ctx context.Context, t *sql.Tx, where string, args []any, q account.EndpointQuery, all int, filtered bool) (page []int64, total int, err error) {
+func matching(ctx context.Context, t reader, where string, args []any, q account.EndpointQuery, all int, filtered bool) (page []int64, total int, err error) {
 	if total = all; filtered {
-		err := t.QueryRowContext(ctx, `SELECT count(*) FROM endpoints`+filterIndex(q)+` WHERE `+where, args...).Scan(&total)
+		err := t.row(ctx, `SELECT count(*) FROM endpoints`+t.filterIndex(q)+` WHERE `+where, args...).Scan(&total)
 		if err != nil {
-			return nil, 0, unavailable(err)
+			return nil, 0, err
 		}
 	}
 	if q.Offset >= total {
 		return nil, total, nil
 	}
-	err = each(ctx, t, func(row scanner) error {
+	err = t.each(ctx, func(row scanner) error {
 		var seq int64
 		err := row.Scan(&seq)
 		page = append(page, seq)
 		return err
-	}, `SELECT seq FROM endpoints`+pageIndex(q, all, total)+` WHERE `+where+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
+	}, `SELECT seq FROM endpoints`+t.pageIndex(q, all, total)+` WHERE `+where+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, q.Limit, q.Offset)...)
 	return page, total, err
 }
 
 // registered is matching for a query by registration, whose sets may hold
 // every endpoint of the server: they are looked into here, not in SQL.
-func registered(ctx context.Context, t *sql.Tx, where string, args []any, q account.EndpointQuery) (page []int64, total int, err error) {
+func registered(ctx context.Context, t reader, where string, args []any, q account.EndpointQuery) (page []int64, total int, err error) {
 	in, out := set(q.RegisteredIn), set(q.NotRegisteredIn)
-	err = each(ctx, t, func(row scanner) error {
+	err = t.each(ctx, func(row scanner) error {
 		var seq int64
 		var id account.EndpointID
 		if err := row.Scan(&seq, &id); err != nil {
@@ -95,14 +104,14 @@ func set(ids []account.EndpointID) map[account.EndpointID]struct{} {
 
 // filterIndex names the index that answers a query by itself where SQLite,
 // which keeps no statistics here, might read every row instead.
-func filterIndex(q account.EndpointQuery) string {
+func (c conn) filterIndex(q account.EndpointQuery) string {
 	username, alias := q.Username != account.Match{}, q.Alias != account.Match{}
 	application := q.Application.Set || q.ApplicationIsNull.Set
 	switch {
 	case username && !alias && !application:
-		return ` INDEXED BY endpoints_username`
+		return c.dialect.IndexedBy("endpoints_username")
 	case alias && !username && !application:
-		return ` INDEXED BY endpoints_alias`
+		return c.dialect.IndexedBy("endpoints_alias")
 	}
 	return ""
 }
@@ -111,21 +120,21 @@ func filterIndex(q account.EndpointQuery) string {
 // what matches, or walk from the newest until enough has matched. To walk is to
 // read rows, some five times dearer than to sort, and where the matches lie is
 // unknown.
-func pageIndex(q account.EndpointQuery, all, total int) string {
-	index := filterIndex(q)
+func (c conn) pageIndex(q account.EndpointQuery, all, total int) string {
+	index := c.filterIndex(q)
 	sorted := total // rows to sort
 	if q.Username.Contains.Set || q.Alias.Contains.Set {
 		sorted += all / 5 // and an index to read, which is cheaper
 	}
 	if walked := (q.Offset + q.Limit) * (all / total); index != "" && 5*walked < sorted {
-		return ` INDEXED BY endpoints_owner`
+		return c.dialect.IndexedBy("endpoints_owner")
 	}
 	return index
 }
 
 // conditions writes a query's filters but those by registration as SQL; filtered is false when there is
 // none beside the owner.
-func conditions(owner string, q account.EndpointQuery) (where string, args []any, filtered bool) {
+func (c conn) conditions(owner string, q account.EndpointQuery) (where string, args []any, filtered bool) {
 	all := []string{"owner = ?"}
 	args = []any{owner}
 	add := func(condition string, values ...any) {
@@ -133,7 +142,7 @@ func conditions(owner string, q account.EndpointQuery) (where string, args []any
 		args = append(args, values...)
 	}
 	match := func(column string, m account.Match, fold func(string) string) {
-		more, values := matchConditions(column, m, fold)
+		more, values := c.matchConditions(column, m, fold)
 		all, args = append(all, more...), append(args, values...)
 	}
 	match("username_key", q.Username, strings.ToLower)
@@ -154,7 +163,7 @@ func conditions(owner string, q account.EndpointQuery) (where string, args []any
 func asWritten(s string) string { return s }
 
 // matchConditions writes a text filter as SQL.
-func matchConditions(column string, m account.Match, fold func(string) string) (conditions []string, args []any) {
+func (c conn) matchConditions(column string, m account.Match, fold func(string) string) (conditions []string, args []any) {
 	add := func(condition string, values ...any) {
 		conditions = append(conditions, condition)
 		args = append(args, values...)
@@ -167,7 +176,7 @@ func matchConditions(column string, m account.Match, fold func(string) string) (
 		add(column+" >= ? AND "+column+" < ?", prefix, prefix+"\U0010ffff") // an index serves a range
 	}
 	if m.Contains.Set {
-		add("instr("+column+", ?) > 0", fold(m.Contains.Value))
+		add(c.dialect.Contains(column), fold(m.Contains.Value))
 	}
 	return conditions, args
 }
@@ -175,7 +184,7 @@ func matchConditions(column string, m account.Match, fold func(string) string) (
 // ApplicationPage returns one page, newest first, and the number of all that
 // match. Both are read from one snapshot.
 func (s *Store) ApplicationPage(ctx context.Context, owner string, q account.ApplicationQuery) (page []account.Application, total int, err error) {
-	more, args := matchConditions("name", q.Name, asWritten)
+	more, args := s.matchConditions("name", q.Name, asWritten)
 	from := ` FROM applications WHERE ` + strings.Join(append([]string{"owner = ?"}, more...), " AND ")
 	total, err = s.page(ctx, func(row scanner) error {
 		a, err := scanApplication(row)
@@ -197,13 +206,13 @@ func (s *Store) SubAccounts(ctx context.Context, parent string, q account.SubAcc
 
 // page runs f with the rows of one page and returns how many match in all.
 func (s *Store) page(ctx context.Context, f func(scanner) error, columns, from string, limit, offset int, args []any) (total int, err error) {
-	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	t, end, err := s.snapshot(ctx)
 	if err != nil {
-		return 0, unavailable(err)
+		return 0, err
 	}
-	defer t.Rollback() // nothing was written: there is nothing to lose
-	if err := t.QueryRowContext(ctx, `SELECT count(*)`+from, args...).Scan(&total); err != nil {
-		return 0, unavailable(err)
+	defer end()
+	if err := t.row(ctx, `SELECT count(*)`+from, args...).Scan(&total); err != nil {
+		return 0, err
 	}
-	return total, each(ctx, t, f, `SELECT `+columns+from+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, limit, offset)...)
+	return total, t.each(ctx, f, `SELECT `+columns+from+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, limit, offset)...)
 }

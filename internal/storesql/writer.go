@@ -1,4 +1,4 @@
-package storesqlite
+package storesql
 
 import (
 	"context"
@@ -12,8 +12,9 @@ import (
 	"onhook/internal/account"
 )
 
+// How changes wait for each other.
 const (
-	maxWaiting = 1024 // changes that may wait; more are refused
+	MaxWaiting = 1024 // changes that may wait; more are refused
 	maxBatch   = 64   // changes committed together
 )
 
@@ -21,8 +22,9 @@ const (
 // same time together: one fsync serves them all. Its goroutine exists only
 // while there is something to do.
 type writer struct {
-	db   *sql.DB // one connection
-	keys *account.Keys
+	db      *sql.DB
+	dialect Dialect
+	keys    *account.Keys
 
 	mu          sync.Mutex
 	waiting     []*job
@@ -41,7 +43,7 @@ type subscribers struct {
 // job is one change on its way.
 type job struct {
 	ctx      context.Context // the submitter's, without its end: an interrupted statement would undo the others
-	f        func(context.Context, account.Tx) error
+	f        func(context.Context, *tx) error
 	taken    atomic.Bool // begun by the writer, or withdrawn by the submitter
 	done     chan struct{}
 	changes  []account.Change
@@ -58,7 +60,7 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("%v\n%s", p.value, p.stack) }
 
-func (w *writer) update(ctx context.Context, f func(context.Context, account.Tx) error) error {
+func (w *writer) update(ctx context.Context, f func(context.Context, *tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -86,8 +88,8 @@ func (w *writer) submit(j *job) error {
 	if w.closed {
 		return fmt.Errorf("%w: the database is closed", account.ErrUnavailable)
 	}
-	if len(w.waiting) >= maxWaiting {
-		return fmt.Errorf("%w: %d changes are waiting already", account.ErrUnavailable, maxWaiting)
+	if len(w.waiting) >= MaxWaiting {
+		return fmt.Errorf("%w: %d changes are waiting already", account.ErrUnavailable, MaxWaiting)
 	}
 	w.waiting = append(w.waiting, j)
 	if !w.running {
@@ -95,6 +97,12 @@ func (w *writer) submit(j *job) error {
 		w.busy.Go(w.run)
 	}
 	return nil
+}
+
+func (w *writer) queued() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.waiting)
 }
 
 // run takes what waits until nothing does.
@@ -176,7 +184,7 @@ func (w *writer) commit(batch []*job) {
 func (w *writer) attempt(batch []*job) error {
 	t, err := w.db.BeginTx(context.Background(), nil)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotBegun, unavailable(err))
+		return fmt.Errorf("%w: %w", errNotBegun, failed(w.dialect, err))
 	}
 	defer t.Rollback() // without effect after the commit
 	committing := false
@@ -190,7 +198,7 @@ func (w *writer) attempt(batch []*job) error {
 		return nil
 	}
 	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", unavailable(err))
+		return fmt.Errorf("commit: %w", failed(w.dialect, err))
 	}
 	return nil
 }
@@ -199,10 +207,10 @@ func (w *writer) attempt(batch []*job) error {
 // own failure undoes the job alone.
 func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
 	j.changes, j.accounts, j.err, j.panicked = nil, nil, nil, nil
-	tx := &tx{reader: reader{q: t, keys: w.keys}, t: t}
+	tx := &tx{reader: reader{conn{t, w.dialect}, w.keys}}
 	if others {
 		if _, err := t.ExecContext(j.ctx, "SAVEPOINT job"); err != nil {
-			return unavailable(err)
+			return failed(w.dialect, err)
 		}
 	}
 	func() {
@@ -215,19 +223,19 @@ func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
 	if tx.broken != nil {
 		return tx.broken
 	}
-	failed := j.err != nil || j.panicked != nil
-	if !failed {
+	undo := j.err != nil || j.panicked != nil
+	if !undo {
 		j.changes, j.accounts = tx.changes, tx.accounts
 	}
 	if !others {
 		return nil
 	}
 	end := "RELEASE job"
-	if failed {
+	if undo {
 		end = "ROLLBACK TO job; RELEASE job"
 	}
 	if _, err := t.ExecContext(j.ctx, end); err != nil {
-		return unavailable(err)
+		return failed(w.dialect, err)
 	}
 	return nil
 }

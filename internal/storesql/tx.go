@@ -1,11 +1,9 @@
-package storesqlite
+package storesql
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"strings"
-	"time"
 
 	"onhook/internal/account"
 )
@@ -13,10 +11,9 @@ import (
 // tx is one job's part of a write transaction, and what it changes.
 type tx struct {
 	reader
-	t        *sql.Tx
 	changes  []account.Change
 	accounts []account.AccountChange
-	broken   error // SQLite may have rolled everything back already: nothing more may run
+	broken   error // the database may have rolled everything back already: nothing more may run
 }
 
 // exec runs a statement; changed tells whether it touched a row.
@@ -24,15 +21,11 @@ func (t *tx) exec(ctx context.Context, query string, args ...any) (changed bool,
 	if t.broken != nil {
 		return false, t.broken
 	}
-	result, err := t.t.ExecContext(ctx, query, args...)
-	if err = unavailable(err); err != nil {
-		if errors.Is(err, account.ErrUnavailable) {
-			t.broken = err
-		}
-		return false, err
+	changed, err = t.conn.exec(ctx, query, args...)
+	if errors.Is(err, account.ErrUnavailable) {
+		t.broken = err
 	}
-	n, err := result.RowsAffected()
-	return n > 0, err
+	return changed, err
 }
 
 // one is exec for a statement that must touch a row.
@@ -50,9 +43,9 @@ func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string)
 		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(),
 		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, hash[:], t.keys.SealToken(a.AuthID, token))
 	switch {
-	case unique(err):
+	case t.taken(err, ""):
 		return account.ErrDuplicate
-	case foreign(err):
+	case t.orphan(err):
 		return account.ErrNotFound
 	case err != nil:
 		return err
@@ -93,11 +86,11 @@ func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
 		e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
 		e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), strings.ToLower(e.Username))
 	switch {
-	case unique(err) && strings.Contains(err.Error(), "username_key"):
+	case t.taken(err, "username_key"):
 		return &account.Conflict{Username: e.Username}
-	case unique(err):
+	case t.taken(err, ""):
 		return account.ErrDuplicate
-	case foreign(err):
+	case t.orphan(err):
 		return account.ErrNotFound
 	case err != nil:
 		return err
@@ -124,10 +117,4 @@ func (t *tx) DeleteEndpoint(ctx context.Context, before account.Endpoint) error 
 	}
 	t.changes = append(t.changes, account.Change{Kind: account.Deleted, Before: before, SecretChanged: true})
 	return nil
-}
-
-func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-
-func nullTime(t time.Time) sql.NullInt64 {
-	return sql.NullInt64{Int64: t.Unix(), Valid: !t.IsZero()}
 }

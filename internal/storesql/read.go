@@ -1,28 +1,18 @@
-package storesqlite
+package storesql
 
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"onhook/internal/account"
 )
 
-// querier is a pool or a transaction.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// reader looks things up, inside a transaction or outside.
+// reader looks things up, in a transaction or outside.
 type reader struct {
-	q    querier
+	conn
 	keys *account.Keys
 }
-
-func (s *Store) reader() reader { return reader{s.read, s.keys} }
 
 const (
 	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit`
@@ -32,8 +22,6 @@ const (
 		message_url, message_method, transfer_url, transfer_method, log_messages, public_uri, enabled, default_endpoint, default_number,
 		created_at, updated_at`
 )
-
-type scanner interface{ Scan(dest ...any) error }
 
 func scanAccount(row scanner, more ...any) (a account.Account, err error) {
 	var parent sql.NullString
@@ -72,118 +60,64 @@ func scanApplication(row scanner) (a account.Application, err error) {
 	return a, err
 }
 
-func utc(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
-
+// Account looks an account up.
 func (r reader) Account(ctx context.Context, authID string) (account.Account, error) {
-	a, err := scanAccount(r.q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts WHERE auth_id = ?`, authID))
-	return a, found(err)
+	return scanAccount(r.row(ctx, `SELECT `+accountColumns+` FROM accounts WHERE auth_id = ?`, authID))
 }
 
+// AccountByID looks an account up by its number.
 func (r reader) AccountByID(ctx context.Context, id int64) (account.Account, error) {
-	a, err := scanAccount(r.q.QueryRowContext(ctx, `SELECT `+accountColumns+` FROM accounts WHERE id = ?`, id))
-	return a, found(err)
+	return scanAccount(r.row(ctx, `SELECT `+accountColumns+` FROM accounts WHERE id = ?`, id))
 }
 
+// DefaultApplication looks up an owner's application for new endpoints.
 func (r reader) DefaultApplication(ctx context.Context, owner string) (account.Application, error) {
-	a, err := scanApplication(r.q.QueryRowContext(ctx, `SELECT `+applicationColumns+` FROM applications WHERE owner = ? AND default_endpoint`, owner))
-	return a, found(err)
+	return scanApplication(r.row(ctx, `SELECT `+applicationColumns+` FROM applications WHERE owner = ? AND default_endpoint`, owner))
 }
 
+// Application looks an application up.
 func (r reader) Application(ctx context.Context, appID string) (account.Application, error) {
-	a, err := scanApplication(r.q.QueryRowContext(ctx, `SELECT `+applicationColumns+` FROM applications WHERE id = ?`, appID))
-	return a, found(err)
+	return scanApplication(r.row(ctx, `SELECT `+applicationColumns+` FROM applications WHERE id = ?`, appID))
 }
 
+// Endpoint looks an endpoint up.
 func (r reader) Endpoint(ctx context.Context, id account.EndpointID) (account.Endpoint, error) {
-	e, err := r.scanEndpoint(r.q.QueryRowContext(ctx, `SELECT `+endpointColumns+` FROM endpoints WHERE id = ?`, int64(id)))
-	return e, found(err)
+	return r.scanEndpoint(r.row(ctx, `SELECT `+endpointColumns+` FROM endpoints WHERE id = ?`, int64(id)))
 }
 
+// TakenUsernames returns those of the lower-case names that exist in a domain.
 func (r reader) TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error) {
 	taken := map[string]bool{}
-	err := each(ctx, r.q, func(row scanner) error {
+	in, arg := r.list(names)
+	err := r.each(ctx, func(row scanner) error {
 		var name string
 		err := row.Scan(&name)
 		taken[name] = true
 		return err
-	}, `SELECT username_key FROM endpoints WHERE domain = ? AND username_key IN (SELECT value FROM json_each(?))`, domain, list(names))
+	}, `SELECT username_key FROM endpoints WHERE domain = ? AND username_key `+in, domain, arg)
 	return taken, err
-}
-
-// each runs f with every row of a query.
-func each(ctx context.Context, q querier, f func(scanner) error, query string, args ...any) error {
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return unavailable(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return unavailable(err)
-		}
-	}
-	return unavailable(rows.Err())
-}
-
-// list is a list for json_each.
-func list[T any](values []T) string {
-	text, err := json.Marshal(values)
-	if err != nil {
-		panic(fmt.Sprintf("storesqlite: list of %T: %v", values, err)) // strings and numbers always marshal
-	}
-	return string(text)
-}
-
-// Account looks an account up.
-func (s *Store) Account(ctx context.Context, authID string) (account.Account, error) {
-	return s.reader().Account(ctx, authID)
-}
-
-// AccountByID looks an account up by its number.
-func (s *Store) AccountByID(ctx context.Context, id int64) (account.Account, error) {
-	return s.reader().AccountByID(ctx, id)
-}
-
-// DefaultApplication looks up an owner's application for new endpoints.
-func (s *Store) DefaultApplication(ctx context.Context, owner string) (account.Application, error) {
-	return s.reader().DefaultApplication(ctx, owner)
-}
-
-// Application looks an application up.
-func (s *Store) Application(ctx context.Context, appID string) (account.Application, error) {
-	return s.reader().Application(ctx, appID)
-}
-
-// Endpoint looks an endpoint up.
-func (s *Store) Endpoint(ctx context.Context, id account.EndpointID) (account.Endpoint, error) {
-	return s.reader().Endpoint(ctx, id)
-}
-
-// TakenUsernames returns those of the lower-case names that exist in a domain.
-func (s *Store) TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error) {
-	return s.reader().TakenUsernames(ctx, domain, names)
 }
 
 // Login returns what authentication needs of an account.
 func (s *Store) Login(ctx context.Context, authID string) (l account.Login, err error) {
 	var hash []byte
-	l.Account, err = scanAccount(s.read.QueryRowContext(ctx, `SELECT `+accountColumns+`, token_hash FROM accounts WHERE auth_id = ?`, authID), &hash)
+	l.Account, err = scanAccount(s.row(ctx, `SELECT `+accountColumns+`, token_hash FROM accounts WHERE auth_id = ?`, authID), &hash)
 	copy(l.TokenHash[:], hash)
-	return l, found(err)
+	return l, err
 }
 
 // Token returns an account's auth token in clear.
 func (s *Store) Token(ctx context.Context, authID string) (string, error) {
 	var sealed []byte
-	if err := s.read.QueryRowContext(ctx, `SELECT token FROM accounts WHERE auth_id = ?`, authID).Scan(&sealed); err != nil {
-		return "", found(err)
+	if err := s.row(ctx, `SELECT token FROM accounts WHERE auth_id = ?`, authID).Scan(&sealed); err != nil {
+		return "", err
 	}
 	return s.keys.OpenToken(authID, sealed)
 }
 
 // Accounts lists all accounts, oldest first.
 func (s *Store) Accounts(ctx context.Context) (all []account.Account, err error) {
-	err = each(ctx, s.read, func(row scanner) error {
+	err = s.each(ctx, func(row scanner) error {
 		a, err := scanAccount(row)
 		all = append(all, a)
 		return err
@@ -197,29 +131,29 @@ func (s *Store) Applications(ctx context.Context, ids []string) (map[string]acco
 	if len(ids) == 0 {
 		return apps, nil
 	}
-	err := each(ctx, s.read, func(row scanner) error {
+	in, arg := s.list(ids)
+	err := s.each(ctx, func(row scanner) error {
 		a, err := scanApplication(row)
 		apps[a.ID] = a
 		return err
-	}, `SELECT `+applicationColumns+` FROM applications WHERE id IN (SELECT value FROM json_each(?))`, list(ids))
+	}, `SELECT `+applicationColumns+` FROM applications WHERE id `+in, arg)
 	return apps, err
 }
 
 // NextExpiry returns when the next endpoint expires.
 func (s *Store) NextExpiry(ctx context.Context) (time.Time, error) {
 	var next sql.NullInt64
-	err := s.read.QueryRowContext(ctx, `SELECT min(expires_at) FROM endpoints WHERE expires_at IS NOT NULL`).Scan(&next)
+	err := s.row(ctx, `SELECT min(expires_at) FROM endpoints WHERE expires_at IS NOT NULL`).Scan(&next)
 	if err != nil || !next.Valid {
-		return time.Time{}, unavailable(err)
+		return time.Time{}, err
 	}
 	return utc(next.Int64), nil
 }
 
 // EachEndpoint calls f with every endpoint, oldest first.
 func (s *Store) EachEndpoint(ctx context.Context, f func(account.Endpoint) error) error {
-	r := s.reader()
-	return each(ctx, s.read, func(row scanner) error {
-		e, err := r.scanEndpoint(row)
+	return s.each(ctx, func(row scanner) error {
+		e, err := s.scanEndpoint(row)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,57 @@
+package storesql
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+
+	"onhook/internal/account"
+)
+
+// Failure is why a statement failed, as far as a caller decides on it.
+type Failure uint8
+
+// The failures that are told apart.
+const (
+	Other       Failure = iota
+	Unique              // a row has this key already
+	Foreign             // a row that is referred to does not exist
+	Unavailable         // it will pass: a full disk, a lock, a lost connection
+)
+
+// Dialect is what one database does differently from the others.
+type Dialect interface {
+	// Migrations are its numbered migrations, and what goose calls it.
+	Migrations() (goose.Dialect, fs.FS)
+	// Text returns a query in the database's own words: its placeholders
+	// are "?" here.
+	Text(query string) string
+	// List returns what stands right of a column for "is one of these
+	// strings or numbers", and the one argument that it takes.
+	List(values any) (condition string, arg any)
+	// Contains returns the condition that a column contains the text of one
+	// argument as it is.
+	Contains(column string) string
+	// IndexedBy returns what follows the table to have a certain index used;
+	// "" where the database chooses well by itself.
+	IndexedBy(index string) string
+	// Snapshot is the isolation in which several reads see the same.
+	Snapshot() sql.IsolationLevel
+	// Failure tells why a statement failed. For Unique, where holds the names
+	// of the key's columns.
+	Failure(err error) (kind Failure, where string)
+}
+
+// failed marks what will pass as account.ErrUnavailable.
+func failed(d Dialect, err error) error {
+	if err == nil || errors.Is(err, account.ErrUnavailable) {
+		return err
+	}
+	if kind, _ := d.Failure(err); kind == Unavailable {
+		return fmt.Errorf("%w: %w", account.ErrUnavailable, err)
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package storesql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+
+	"onhook/internal/account"
+)
+
+// ErrNewer is what a database opens with whose tables a later version of the
+// program made.
+var ErrNewer = errors.New("the database was made by a newer version of onhook")
+
+// Store is an account.Store on a SQL database. It is safe for concurrent use.
+type Store struct {
+	reader // on the pool of readers
+	read   *sql.DB
+	writer *writer
+}
+
+var _ account.Store = (*Store)(nil)
+
+// Open brings the tables up to date, checks the keys, and returns a store that
+// reads from one pool and writes to the other; both are the store's to close,
+// also when Open fails. It returns account.ErrWrongKey when other keys sealed
+// what is in the database and ErrNewer when its tables are from the future.
+func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Keys) (*Store, error) {
+	if err := prepare(ctx, write, d, keys); err != nil {
+		return nil, errors.Join(failed(d, err), read.Close(), write.Close())
+	}
+	return &Store{reader: reader{conn{read, d}, keys}, read: read, writer: &writer{db: write, dialect: d, keys: keys}}, nil
+}
+
+// prepare brings the tables up to date and checks the keys.
+func prepare(ctx context.Context, db *sql.DB, d Dialect, keys *account.Keys) error {
+	name, files := d.Migrations()
+	provider, err := goose.NewProvider(name, db, files,
+		goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	switch current, newest, err := provider.GetVersions(ctx); {
+	case err != nil:
+		return fmt.Errorf("migrations: %w", err)
+	case current > newest:
+		return fmt.Errorf("%w: its tables are version %d, this program knows %d", ErrNewer, current, newest)
+	case current < newest:
+		if _, err := provider.Up(ctx); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
+	}
+	var check []byte
+	c := conn{db, d}
+	err = c.row(ctx, `SELECT value FROM settings WHERE name = 'key_check'`).Scan(&check)
+	if errors.Is(err, account.ErrNotFound) {
+		_, err = c.exec(ctx, `INSERT INTO settings (name, value) VALUES ('key_check', ?)`, keys.Check())
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return keys.VerifyCheck(check)
+}
+
+// Update runs f in a write transaction.
+func (s *Store) Update(ctx context.Context, f func(context.Context, account.Tx) error) error {
+	return s.update(ctx, func(ctx context.Context, t *tx) error { return f(ctx, t) })
+}
+
+// update is Update for whatever is not account.Tx's.
+func (s *Store) update(ctx context.Context, f func(context.Context, *tx) error) error {
+	return s.writer.update(ctx, f)
+}
+
+// Subscribe registers f for every committed change.
+func (s *Store) Subscribe(f func(account.Change)) { s.writer.subscribe(f) }
+
+// SubscribeAccounts registers f for every committed change of an account.
+func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.writer.subscribeAccounts(f) }
+
+// Waiting is the number of changes that wait to be committed.
+func (s *Store) Waiting() int { return s.writer.queued() }
+
+// Close waits for the changes under way and closes the database.
+func (s *Store) Close() error {
+	s.writer.close()
+	return errors.Join(s.read.Close(), s.writer.db.Close())
+}

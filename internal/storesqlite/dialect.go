@@ -1,0 +1,68 @@
+package storesqlite
+
+import (
+	"database/sql"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"onhook/internal/storesql"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// dialect is what SQLite does differently.
+type dialect struct{}
+
+var _ storesql.Dialect = dialect{}
+
+func (dialect) Migrations() (goose.Dialect, fs.FS) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(fmt.Sprintf("storesqlite: %v", err)) // the name is a valid one
+	}
+	return goose.DialectSQLite3, files
+}
+
+func (dialect) Text(query string) string { return query }
+
+func (dialect) List(values any) (condition string, arg any) {
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic(fmt.Sprintf("storesqlite: list of %T: %v", values, err)) // strings and numbers always marshal
+	}
+	return `IN (SELECT value FROM json_each(?))`, string(text)
+}
+
+func (dialect) Contains(column string) string { return "instr(" + column + ", ?) > 0" }
+
+func (dialect) IndexedBy(index string) string { return " INDEXED BY " + index }
+
+// A transaction of the write-ahead log reads one snapshot in any case.
+func (dialect) Snapshot() sql.IsolationLevel { return sql.LevelDefault }
+
+func (dialect) Failure(err error) (kind storesql.Failure, where string) {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return storesql.Other, ""
+	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return storesql.Unique, e.Error() // UNIQUE constraint failed: table.column, …
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return storesql.Foreign, ""
+	}
+	switch e.Code() & 0xff { // the rest is the extended code
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY,
+		sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM:
+		return storesql.Unavailable, ""
+	}
+	return storesql.Other, ""
+}
