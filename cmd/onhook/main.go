@@ -22,12 +22,13 @@ const (
 )
 
 func main() {
-	m := Main{Stdout: os.Stdout, Stderr: os.Stderr}
+	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 	os.Exit(m.Run(os.Args[1:]))
 }
 
 // Main is the program with its surroundings, so that tests can start it.
 type Main struct {
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // nil: those of the process
 }
@@ -36,9 +37,14 @@ type Main struct {
 type commands struct {
 	Dev     devCommand     `cmd:"" help:"Run everything on loopback, with a demo account and endpoints."`
 	Serve   serveCommand   `cmd:"" help:"Run the server from a configuration file."`
-	Account accountCommand `cmd:"" help:"Create and list accounts, replace their tokens."`
+	Account accountCommand `cmd:"" help:"Create and list accounts, replace their tokens: on the server's own machine."`
 	Config  configCommand  `cmd:"" help:"Check a configuration file, or print a complete one."`
 	Version versionCommand `cmd:"" help:"Print the version."`
+
+	Endpoint    endpointCommand    `cmd:"" help:"List, create, change, delete, import and watch endpoints of a running server."`
+	Application applicationCommand `cmd:"" help:"List, create, change and delete applications."`
+	SubAccount  subAccountCommand  `cmd:"" help:"List, create, change and delete sub-accounts."`
+	Events      eventsCommand      `cmd:"" help:"Follow an account's events."`
 }
 
 // Run executes one command line and returns the exit code.
