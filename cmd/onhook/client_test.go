@@ -1,0 +1,289 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// remoteDev is a running onhook dev for the commands that use an API.
+type remoteDev struct {
+	t   *testing.T
+	dir string
+}
+
+func startDev(t *testing.T) remoteDev {
+	t.Helper()
+	dir := t.TempDir()
+	p := startUntil(t, ready, "dev", "--dir", dir, "--ephemeral-ports")
+	t.Cleanup(func() { p.stop(t, syscall.SIGINT) })
+	return remoteDev{t, dir}
+}
+
+// with runs a command with a standard input.
+func (d remoteDev) with(stdin string, args ...string) (code int, stdout, stderr string) {
+	d.t.Helper()
+	var out, err strings.Builder
+	m := Main{Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err, Signals: make(chan os.Signal)}
+	code = m.Run(append(args, "--dir", d.dir))
+	return code, out.String(), err.String()
+}
+
+// ok runs a command that must succeed and returns what it prints.
+func (d remoteDev) ok(args ...string) string {
+	d.t.Helper()
+	code, stdout, stderr := d.with("", args...)
+	if code != exitOK {
+		d.t.Fatalf("%v: exit code %d: %s%s", args, code, stdout, stderr)
+	}
+	return stdout
+}
+
+// json runs a command with --json and reads what it prints.
+func (d remoteDev) json(out any, args ...string) {
+	d.t.Helper()
+	text := d.ok(append(args, "--json")...)
+	if err := json.Unmarshal([]byte(text), out); err != nil {
+		d.t.Fatalf("%v: %v: %s", args, err, text)
+	}
+}
+
+// refused runs a command that must fail with this in its message.
+func (d remoteDev) refused(want string, args ...string) {
+	d.t.Helper()
+	if code, stdout, stderr := d.with("", args...); code != exitFailed || !strings.Contains(stderr, want) {
+		d.t.Errorf("%v: exit code %d, want %q: %s%s", args, code, want, stdout, stderr)
+	}
+}
+
+type shownEndpoint struct {
+	ID         string `json:"endpoint_id"`
+	Username   string
+	Alias      string
+	Password   string
+	AllowVideo bool   `json:"allow_video"`
+	AllowVoice bool   `json:"allow_voice"`
+	Registered string `json:"sip_registered"`
+}
+
+func TestEndpointCommands(t *testing.T) {
+	d := startDev(t)
+	var created, shown shownEndpoint
+	d.json(&created, "endpoint", "create", "carol", "--alias", "Front desk", "--allow-video")
+	if len(created.ID) != 15 || len(created.Password) < 20 {
+		t.Errorf("created %+v", created)
+	}
+	code, text, stderr := d.with("correct horse\n", "endpoint", "create", "dave", "--password-stdin")
+	if code != exitOK || strings.Contains(text, "correct horse") || strings.Contains(text, "password") {
+		t.Errorf("exit code %d: %s%s", code, text, stderr)
+	}
+	d.refused("username already exists", "endpoint", "create", "CAROL")
+	d.refused("username: ", "endpoint", "create", "no way")
+
+	list := d.ok("endpoint", "list")
+	for _, want := range []string{"ENDPOINT_ID", "alice", "bob", "carol", "dave", "Front desk"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list lacks %s:\n%s", want, list)
+		}
+	}
+	var some []shownEndpoint
+	d.json(&some, "endpoint", "list", "--starts-with", "CAR", "--unregistered")
+	if len(some) != 1 || some[0].ID != created.ID || some[0].Registered != "false" {
+		t.Errorf("filtered: %+v", some)
+	}
+	d.ok("endpoint", "update", "carol", "--alias", "Reception", "--no-allow-voice")
+	d.json(&shown, "endpoint", "get", created.ID)
+	if shown.Alias != "Reception" || shown.AllowVoice || !shown.AllowVideo {
+		t.Errorf("updated: %+v", shown)
+	}
+	if text := d.ok("endpoint", "get", "carol"); !strings.Contains(text, "registrations 0 of 10") {
+		t.Error(text)
+	}
+	d.refused("nothing to change", "endpoint", "update", "carol")
+	d.ok("endpoint", "delete", "carol", "dave")
+	d.refused("there is no endpoint carol", "endpoint", "get", "carol")
+}
+
+func TestApplicationCommands(t *testing.T) {
+	d := startDev(t)
+	var made struct{ ID string }
+	d.json(&made, "application", "create", "Front desk", "https://example.com/answer", "--default-endpoint")
+	d.ok("endpoint", "create", "erin")
+	var shown struct {
+		AppName   string `json:"app_name"`
+		AnswerURL string `json:"answer_url"`
+		Enabled   bool
+	}
+	d.ok("application", "update", made.ID, "--answer-url", "https://example.com/new", "--no-enabled")
+	d.json(&shown, "application", "get", made.ID)
+	if shown.AppName != "Front desk" || shown.AnswerURL != "https://example.com/new" || shown.Enabled {
+		t.Errorf("%+v", shown)
+	}
+	if list := d.ok("application", "list", "--contains", "desk"); !strings.Contains(list, made.ID) {
+		t.Error(list)
+	}
+	d.ok("application", "delete", made.ID, "--cascade")
+	d.refused("there is no endpoint erin", "endpoint", "get", "erin")
+	d.refused("Application not found", "application", "get", made.ID)
+}
+
+func TestSubAccountCommands(t *testing.T) {
+	d := startDev(t)
+	var sub struct {
+		AuthID    string `json:"auth_id"`
+		AuthToken string `json:"auth_token"`
+		Enabled   bool
+	}
+	d.json(&sub, "sub-account", "create", "Berlin", "--email", "berlin@example.com")
+	if len(sub.AuthToken) != 40 {
+		t.Fatalf("%+v", sub)
+	}
+	d.ok("endpoint", "create", "frank", "--account", sub.AuthID)
+	if list := d.ok("endpoint", "list", "--account", sub.AuthID); !strings.Contains(list, "frank") || strings.Contains(list, "alice") {
+		t.Error(list)
+	}
+	d.ok("sub-account", "update", sub.AuthID, "--no-enabled")
+	d.json(&sub, "sub-account", "get", sub.AuthID)
+	if sub.Enabled || sub.AuthToken != "<redacted>" {
+		t.Errorf("%+v", sub)
+	}
+	if list := d.ok("sub-account", "list", "--enabled"); strings.Contains(list, "Berlin") {
+		t.Error(list)
+	}
+	d.refused("still owns endpoints", "sub-account", "delete", sub.AuthID)
+	d.ok("sub-account", "delete", sub.AuthID, "--cascade")
+}
+
+func csvFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "phones.csv")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestImport(t *testing.T) {
+	d := startDev(t)
+	var text strings.Builder
+	text.WriteString("\ufeffalias,username,password\r\n")
+	const rows = 2500
+	for i := range rows {
+		fmt.Fprintf(&text, "Phone %d,user_%d,correct horse %d\r\n", i, i, i)
+	}
+	if out := d.ok("endpoint", "import", csvFile(t, text.String())); !strings.Contains(out, "created 2500 endpoints") {
+		t.Error(out)
+	}
+	var all []shownEndpoint
+	if d.json(&all, "endpoint", "list", "--starts-with", "user_"); len(all) != rows {
+		t.Errorf("%d endpoints", len(all))
+	}
+	d.ok("endpoint", "import", csvFile(t, "username,ha1_md5\nmoved,939e7578ed9e3c518a452acee763bce9\n"))
+}
+
+// A file with an error imports nothing, and the error names line and field.
+func TestImportRefuses(t *testing.T) {
+	d := startDev(t)
+	var long strings.Builder
+	long.WriteString("username,password\n")
+	for i := range 1500 {
+		fmt.Fprintf(&long, "new_%d,correct horse\n", i)
+	}
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":           {"", "is empty"},
+		"header alone":    {"username,password\n", "holds no endpoints"},
+		"unknown column":  {"username,password,colour\nx,y,z\n", `unknown column "colour"`},
+		"column missing":  {"username,alias\nx,y\n", "either password or ha1_md5"},
+		"column twice":    {"username,password,username\nx,y,z\n", "twice"},
+		"too few fields":  {"username,password\nnew,correct horse\nother\n", "record on line 3"},
+		"name twice":      {"username,password\nnew,correct horse\nother,correct horse\nNEW,correct horse\n", ":4: username: NEW stands on line 2 already"},
+		"short password":  {"username,password\nnew,correct horse\nother,short\n", ":3: password: "},
+		"both and all":    {"username,password\n\"new\nline\",correct horse\nother,short\n", ":2: username: "},
+		"taken":           {"username,password\nnew,correct horse\nalice,correct horse\n", ":3: username: username already exists"},
+		"in second chunk": {long.String() + "bob,correct horse\n", ":1502: username: username already exists"},
+	} {
+		file := csvFile(t, c.text)
+		code, stdout, stderr := d.with("", "endpoint", "import", file)
+		if code != exitFailed || !strings.Contains(stderr, c.want) || !strings.Contains(stderr, file) {
+			t.Errorf("%s: exit code %d: %s%s", name, code, stdout, stderr)
+		}
+	}
+	if all := d.ok("endpoint", "list"); strings.Contains(all, "new") || strings.Contains(all, "other") {
+		t.Errorf("something was imported:\n%s", all)
+	}
+}
+
+// A conflict that appears only after the dry runs takes back what was created.
+func TestImportTakesBack(t *testing.T) {
+	var created, deleted []string
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		var in struct{ Objects []struct{ Username string } }
+		switch {
+		case r.Method == "DELETE":
+			deleted = append(deleted, r.URL.Path)
+			w.WriteHeader(204)
+			return
+		case json.Unmarshal(body, &in) != nil:
+			t.Errorf("%s %s: %s", r.Method, r.URL, body)
+		case r.URL.Query().Get("dry_run") == "true":
+			fmt.Fprint(w, `{"objects":[]}`)
+			return
+		case in.Objects[0].Username != "user_0": // somebody took a name meanwhile
+			w.WriteHeader(409)
+			fmt.Fprint(w, `{"error":"username already exists","details":{"7":{"username":"username already exists"}}}`)
+			return
+		}
+		var out struct {
+			Objects []map[string]string `json:"objects"`
+		}
+		for i, o := range in.Objects {
+			id := fmt.Sprint(100000000000000 + i)
+			created = append(created, "/v1/Account/MA_FAR00001/Endpoint/"+id+"/")
+			out.Objects = append(out.Objects, map[string]string{"username": o.Username, "endpoint_id": id})
+		}
+		w.WriteHeader(201)
+		_ = json.NewEncoder(w).Encode(out)
+	}))
+	defer far.Close()
+	var text strings.Builder
+	text.WriteString("username,password\n")
+	for i := range 1200 {
+		fmt.Fprintf(&text, "user_%d,correct horse\n", i)
+	}
+	file := csvFile(t, text.String())
+	t.Setenv("ONHOOK_URL", far.URL)
+	t.Setenv("ONHOOK_AUTH_ID", "MA_FAR00001")
+	t.Setenv("ONHOOK_AUTH_TOKEN", "x")
+	code, _, stderr := run("endpoint", "import", file)
+	if want := file + ":1009: username: username already exists"; code != exitFailed || !strings.Contains(stderr, want) {
+		t.Errorf("exit code %d, want %s: %s", code, want, stderr)
+	}
+	if len(created) != 1000 || fmt.Sprint(created) != fmt.Sprint(deleted) {
+		t.Errorf("%d created, %d deleted", len(created), len(deleted))
+	}
+}
+
+func TestWhichServer(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct{ want, args string }{
+		{"which server?", "endpoint list"},
+		{"is onhook dev running there?", "endpoint list --dir nowhere"},
+		{"which account?", "endpoint list --url http://127.0.0.1:1"},
+		{"connection refused", "endpoint list --url http://127.0.0.1:1 --auth-id MA_X --auth-token x"},
+	} {
+		if code, _, stderr := run(strings.Fields(c.args)...); code != exitFailed || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: exit code %d: %s", c.args, code, stderr)
+		}
+	}
+}
