@@ -56,7 +56,9 @@ var ours = map[string][]string{
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},
-	"cmd/onhook":      {"internal/server", "internal/config", "internal/dev", "internal/logging", "internal/account"},
+	"cmd/onhook":      {"client", "internal/server", "internal/config", "internal/dev", "internal/logging", "internal/account"},
+	// for other programs: imports nothing of ours
+	"client": {},
 }
 
 // pure packages import none of these, nor what is below them, but for net/netip.
@@ -70,7 +72,7 @@ var impure = []string{"net", "os", "time", "sync", "log"}
 var doors = map[string][]string{
 	"database/sql": {"internal/storesql", "internal/storesqlite"},
 	"os/exec":      {},
-	"net/http": {"internal/api", "internal/metrics", "internal/server", "internal/dev", "cmd/onhook",
+	"net/http": {"internal/api", "internal/metrics", "internal/server", "internal/dev", "cmd/onhook", "client",
 		"internal/siptransport"}, // the WebSocket handshake's header type
 
 	"github.com/alecthomas/kong":          {"cmd/onhook"},
@@ -81,7 +83,7 @@ var doors = map[string][]string{
 	"github.com/pressly/goose":            {"internal/storesql", "internal/storesqlite"},
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"golang.org/x/net":                    {"internal/siptransport"},
-	"golang.org/x/sync":                   {"internal/server"},
+	"golang.org/x/sync":                   {"internal/server", "cmd/onhook"},
 	"golang.org/x/sys":                    {"internal/siptransport", "internal/dev"},
 	"modernc.org/sqlite":                  {"internal/storesqlite"},
 }
@@ -130,7 +132,7 @@ func checkDoor(t *testing.T, name, path string) {
 // packages returns what each package of the program imports.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./internal/...", "./cmd/...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./internal/...", "./cmd/...", "./client/...")
 	cmd.Dir = root
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
