@@ -67,6 +67,8 @@ type Registrar struct {
 	DefaultExpires time.Duration `yaml:"default_expires" doc:"For a REGISTER that names no time."`
 	WebSocketGrace time.Duration `yaml:"websocket_grace" doc:"How long the binding of a lost WebSocket waits for the same browser, which may only be reloading its page."`
 	RestartGrace   time.Duration `yaml:"restart_grace" doc:"How long, after a restart, the bindings of lost connections wait for their devices to return."`
+	FlowTimer      time.Duration `yaml:"flow_timer" doc:"What devices with outbound (RFC 5626) are told in Flow-Timer: how often their keepalive is due, over UDP every 30s at most. A connection that is silent for half as long again is closed. 0: nothing is told."`
+	ServiceRoute   bool          `yaml:"service_route" doc:"Whether devices are told, in Service-Route (RFC 3608), to send their requests over the listener they registered at."`
 }
 
 // Auth is digest authentication (RFC 7616, RFC 8760).
@@ -121,6 +123,8 @@ func Default() Config {
 			DefaultExpires: 600 * time.Second,
 			WebSocketGrace: 15 * time.Second,
 			RestartGrace:   60 * time.Second,
+			FlowTimer:      120 * time.Second,
+			ServiceRoute:   true,
 		},
 		Auth: Auth{
 			NonceTTL:       time.Hour,

@@ -150,6 +150,9 @@ func (k *checker) registrar(r Registrar) {
 	}
 	k.between("registrar.websocket_grace", r.WebSocketGrace, 0, 10*time.Minute)
 	k.between("registrar.restart_grace", r.RestartGrace, 0, time.Hour)
+	if r.FlowTimer != 0 {
+		k.between("registrar.flow_timer", r.FlowTimer, 10*time.Second, time.Hour)
+	}
 }
 
 func (k *checker) limits(l Limits) {

@@ -23,6 +23,16 @@ type Config struct {
 	MaxContacts    int           // 10; where AOR has none
 	RetryAfter     time.Duration // 5 s; at least this and at most twice this in a 503
 
+	// ServiceRoute appends the URI by which the requests of a device on this
+	// flow come over this server (RFC 3608 6.3); nil: none is given.
+	ServiceRoute func(dst []byte, flow sip.Flow) []byte
+	// FlowTimer is told to a device that registers a flow with us (RFC 5626 6);
+	// 0: nothing is. Over UDP, where a NAT forgets sooner, it is 30 s at most.
+	FlowTimer time.Duration
+	// Watch is called when a device has been told FlowTimer on a connection:
+	// whoever is silent for much longer is gone. It must not block.
+	Watch func(flow sip.Flow)
+
 	// Admit is asked, under the lock that orders all changes of an
 	// address-of-record, whether AOR.Generation still holds. It closes the gap
 	// between checking a password and saving the binding, in which the password
@@ -48,6 +58,7 @@ type Registrar struct {
 	cfg                 Config
 	min, max, byDefault uint32 // seconds
 	retryAfter          uint32
+	flowTimer           uint32 // seconds, 0: none
 	registrations       sync.Pool
 }
 
@@ -68,6 +79,9 @@ func New(cfg Config) *Registrar {
 	}
 	if r.cfg.MaxContacts <= 0 {
 		r.cfg.MaxContacts = 10
+	}
+	if cfg.FlowTimer > 0 {
+		r.flowTimer = seconds(cfg.FlowTimer, 0)
 	}
 	r.registrations.New = func() any { return &registration{r: r} }
 	return r

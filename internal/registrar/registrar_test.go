@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 		Bound:   func(f sip.Flow) { w.bound[flowName(f)] = true },
 		Idle:    func(f sip.Flow) { delete(w.bound, flowName(f)) },
 	})
-	w.registrar = registrar.New(registrar.Config{Index: w.index})
+	w.registrar = registrar.New(registrar.Config{Index: w.index, FlowTimer: 2 * time.Minute})
 	w.feed = w.index.Subscribe(100)
 	go func() { _ = w.index.Run(context.Background()) }()
 	return w
@@ -123,7 +123,7 @@ func (w *world) register(source string, fields []string) []string {
 	said := []string{strings.Fields(lines[0])[1]}
 	for _, l := range lines[1:] {
 		switch name, _, _ := strings.Cut(l, ":"); name {
-		case "Contact", "Path", "Require", "Unsupported", "Min-Expires", "Retry-After":
+		case "Contact", "Path", "Require", "Flow-Timer", "Unsupported", "Min-Expires", "Retry-After":
 			said = append(said, l)
 		}
 	}

@@ -81,8 +81,16 @@ func (g *registration) renderOK(s *location.Set) {
 	if g.path != "" && g.req.HasOption(sip.Supported, "path") {
 		g.buf = sip.AppendHeader(g.buf, sip.Path, g.path) // RFC 3327 5.3
 	}
+	if g.r.cfg.ServiceRoute != nil {
+		g.buf = append(g.buf, "Service-Route: <"...) // RFC 3608 6.3
+		g.buf = g.r.cfg.ServiceRoute(g.buf, g.flow)
+		g.buf = append(g.buf, ">\r\n"...)
+	}
 	if g.outbound {
 		g.buf = sip.AppendHeader(g.buf, sip.Require, "outbound") // RFC 5626 6
+	}
+	if g.keptAlive && g.r.flowTimer > 0 {
+		g.buf = sip.AppendNumber(g.buf, sip.FlowTimer, g.flowTimer()) // RFC 5626 6
 	}
 	g.buf = sip.AppendHeader(g.buf, sip.Supported, "path, outbound")
 	g.buf = append(g.buf, "Date: "...)
@@ -90,6 +98,16 @@ func (g *registration) renderOK(s *location.Set) {
 	g.buf = append(g.buf, "\r\n"...)
 	g.buf = sip.AppendBody(g.buf, nil)
 	g.req = nil // not ours any more once Edit has returned
+}
+
+// udpFlowTimer is the longest a NAT can be trusted to remember (RFC 5626 4.4.2).
+const udpFlowTimer = 30
+
+func (g *registration) flowTimer() uint32 {
+	if g.flow.Transport.Reliable() {
+		return g.r.flowTimer
+	}
+	return min(g.r.flowTimer, udpFlowTimer)
 }
 
 func appendContact(dst []byte, b *location.Binding, now time.Time) []byte {
@@ -112,6 +130,9 @@ func appendContact(dst []byte, b *location.Binding, now time.Time) []byte {
 // both share.
 func (g *registration) Committed(err error) {
 	if err == nil {
+		if g.keptAlive && g.r.flowTimer > 0 && g.r.cfg.Watch != nil && g.flow.Transport.Reliable() {
+			g.r.cfg.Watch(g.flow)
+		}
 		g.respond(200)
 		return
 	}

@@ -73,6 +73,48 @@ func TestWholeReply(t *testing.T) {
 	})
 }
 
+// RFC 3608 6.3, RFC 5626 6: what else the 200 tells, and who is watched for it.
+func TestServiceRouteAndFlowTimer(t *testing.T) {
+	var watched []sip.Flow
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{
+		FlowTimer: 2 * time.Minute,
+		Watch:     func(f sip.Flow) { watched = append(watched, f) },
+		ServiceRoute: func(dst []byte, f sip.Flow) []byte {
+			return append(dst, "sip:p.example.com;transport="+f.Transport.Param()+";lr"...)
+		},
+	})
+	defer x.Close()
+	direct := strings.NewReplacer(", SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb\r\nVia: SIP/2.0/UDP 10.0.0.3;branch=z9hG4bKc", "",
+		"Path: <sip:p;lr>\r\n", "", "Supported: path", "Supported: outbound").Replace(wholeRequest)
+	outbound := strings.Replace(direct, "10.0.0.1>", `10.0.0.1>;reg-id=1;+sip.instance="<urn:uuid:1>"`, 1)
+	tcp := sip.Flow{Transport: sip.TCP, Conn: 7, Remote: source.Remote}
+	for i, c := range []struct {
+		request     string
+		flow        sip.Flow
+		timer, want string
+		watched     bool
+	}{
+		{direct, tcp, "", "tcp", false},
+		{outbound, source, "30", "udp", false},
+		{outbound, tcp, "120", "tcp", true},
+		{strings.Replace(outbound, "reg-id=1", "reg-id=1;expires=0", 1), tcp, "", "tcp", false}, // nothing is left to keep alive
+	} {
+		watched = nil
+		reply := newReplier()
+		r.Register(parse(t, strings.Replace(c.request, "CSeq: 1826", fmt.Sprint("CSeq: ", 1826+i), 1)), c.flow, registrar.AOR{Key: 1}, reply)
+		text := <-reply.got
+		m := parse(t, text)
+		timer, _ := m.Value(sip.FlowTimer)
+		route, _ := m.Value(sip.ServiceRoute)
+		if m.Status != 200 || timer != c.timer || route != "<sip:p.example.com;transport="+c.want+";lr>" {
+			t.Errorf("case %d:\n%s", i, text)
+		}
+		if (len(watched) == 1 && watched[0] == c.flow) != c.watched {
+			t.Errorf("case %d: watched %v", i, watched)
+		}
+	}
+}
+
 // A full queue and a journal that fails answer 503 with Retry-After, and
 // nothing is changed.
 func TestUnavailable(t *testing.T) {

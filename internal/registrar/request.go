@@ -31,8 +31,10 @@ type registration struct {
 	star     bool   // Contact: *
 	path     string // Path values joined
 	outbound bool   // RFC 5626 applies
-	tag      [16]byte
-	scratch  []byte // what path and contact.params point into
+
+	keptAlive bool // the request registers a flow with us, and no edge proxy
+	tag       [16]byte
+	scratch   []byte // what path and contact.params point into
 
 	buf     []byte // the response
 	common  int    // where Via, From, To, Call-ID, CSeq begin in buf
@@ -236,6 +238,7 @@ func (g *registration) readOutbound() *refusal {
 		if c.expires == 0 {
 			continue
 		}
+		g.keptAlive = g.path == ""
 		// RFC 5626 6: one instance over one flow; others may only be removed along with it.
 		for j := range g.contacts {
 			if j != i && g.contacts[j].expires != 0 {

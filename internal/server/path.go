@@ -347,6 +347,20 @@ func (p *path) options(m *sip.Message, flow sip.Flow) {
 	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 
+// appendOwnURI writes this server's URI as the peer of a flow reaches it, for
+// Route.
+func (p *path) appendOwnURI(dst []byte, flow sip.Flow) []byte {
+	transport := flow.Transport
+	if transport == sip.WSS {
+		transport = sip.WS // RFC 7118 5.2.4 knows transport=ws alone
+	}
+	dst = append(dst, "sip:"...)
+	dst = append(dst, p.transport.SentBy(flow)...)
+	dst = append(dst, ";transport="...)
+	dst = append(dst, transport.Param()...)
+	return append(dst, ";lr"...)
+}
+
 // begin starts the server transaction of a request that is going somewhere.
 func (p *path) begin(m *sip.Message, flow sip.Flow) *siptransaction.Server {
 	tx, err := p.transactions.Open(m, flow)

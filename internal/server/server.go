@@ -137,10 +137,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err := p.index.Load(); err != nil {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
-	p.registrar = registrar.New(registrar.Config{
-		Index: p.index, MinExpires: cfg.Registrar.MinExpires, MaxExpires: cfg.Registrar.MaxExpires, DefaultExpires: cfg.Registrar.DefaultExpires,
-		Admit: p.admitted,
-	})
+	p.registrar = registrar.New(s.registrarConfig())
 	p.router = routing.Router{Names: p.names, Bindings: p.index, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, Ours: p.names.Ours, Key: cookieKey,
@@ -152,6 +149,20 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
 	s.accounts.SubscribeAccounts(func(c account.AccountChange) { s.accountChanged(context.WithoutCancel(ctx), c) })
 	return nil
+}
+
+func (s *Server) registrarConfig() registrar.Config {
+	c, p := s.cfg.Registrar, s.path
+	config := registrar.Config{
+		Index: p.index, MinExpires: c.MinExpires, MaxExpires: c.MaxExpires, DefaultExpires: c.DefaultExpires,
+		Admit:     p.admitted,
+		FlowTimer: c.FlowTimer,
+		Watch:     func(f sip.Flow) { p.transport.Watch(f, c.FlowTimer*3/2) },
+	}
+	if c.ServiceRoute {
+		config.ServiceRoute = p.appendOwnURI
+	}
+	return config
 }
 
 // listeners reads the configured listeners and their certificates.

@@ -99,7 +99,8 @@ func (f *fork) over() bool { return f.final != 0 || f.cancelled || f.declined }
 func (f *fork) startInDialog() {
 	flow, err := f.proxy.flowOf(f.inDialog.to)
 	if err != nil {
-		f.note(answer{score: scoreLocal, status: 480, reason: "flow.lost", sentence: "The device's connection is gone"})
+		// RFC 5626 5.3.1: what goes down a flow that is gone is answered with 430.
+		f.note(answer{score: scoreLocal, status: 430, reason: "flow.lost", sentence: "The device's connection is gone"})
 		if !f.waitForDevice() {
 			f.finish()
 		}
@@ -233,6 +234,9 @@ func (f *fork) failure(b *branch, a answer) {
 		return
 	}
 	b.finish()
+	if a.code == 430 && f.inDialog == nil {
+		a.status = 480 // RFC 5626 7: it speaks of one flow, and the endpoint may have others
+	}
 	f.noteLocked(a)
 	if b.failed = a.resp == nil || a.code == 430; b.failed {
 		f.useSpare(b.target)

@@ -39,6 +39,7 @@ type conn struct {
 	opened  int64
 	partial int64 // since when an unfinished message is there, else 0
 	armed   int64 // the read deadline that is set: never, or 0 when it has passed
+	silence int64 // how long the peer may be silent, see Watch; 0: for ever
 
 	active   atomic.Int64 // last message or keepalive, either way
 	heard    atomic.Int64 // last byte from the peer
@@ -258,6 +259,17 @@ func (c *conn) setBound(bound bool) {
 	c.arm()
 }
 
+// watch limits how long the peer may be silent.
+func (c *conn) watch(silence time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silence == int64(silence) || c.state != ready {
+		return
+	}
+	c.silence = int64(silence)
+	c.arm()
+}
+
 // arm makes the reader wake when something is due. An earlier deadline that is
 // set already may stay: the reader looks again then. c.mu is held.
 func (c *conn) arm() {
@@ -288,6 +300,9 @@ func (c *conn) due() int64 {
 	if !c.bound {
 		due = min(due, c.active.Load()+int64(d.Idle))
 	}
+	if c.silence != 0 {
+		due = min(due, c.heard.Load()+c.silence)
+	}
 	if c.pings() {
 		due = min(due, c.nextPing)
 	}
@@ -314,6 +329,10 @@ func (c *conn) overdue() error {
 	case !c.bound && now >= c.active.Load()+int64(d.Idle):
 		c.mu.Unlock()
 		return ErrIdle
+	}
+	if c.silence != 0 && now >= c.heard.Load()+c.silence {
+		c.mu.Unlock()
+		return ErrPeerVanished
 	}
 	ping := c.pings() && now >= c.nextPing
 	if ping {

@@ -105,6 +105,36 @@ func TestIdleConnections(t *testing.T) {
 	}
 }
 
+// RFC 5626 6: a device that was told a Flow-Timer and is silent for longer is
+// gone; keepalives count.
+func TestWatchedConnections(t *testing.T) {
+	for _, tr := range []sip.Transport{sip.TCP, sip.TLS, sip.WS} {
+		t.Run(tr.String(), func(t *testing.T) {
+			s := start(t, []Listener{listen(tr, "127.0.0.1")}, func(c *Config) { c.PingInterval = -1 })
+			p := s.peer(0, tr)
+			p.send(options(tr.String(), "a"))
+			flow := s.next(t, "message").flow
+			s.SetBound(flow, true)
+			s.Watch(flow, 4*short)
+			s.Watch(flow, 4*short) // as every refresh does
+			begun := time.Now()
+			tick := time.NewTicker(short)
+			defer tick.Stop()
+			for range 8 {
+				<-tick.C
+				p.send("\r\n\r\n")
+				p.expect("\r\n")
+			}
+			if e := s.next(t, "closed"); e.flow != flow || !errors.Is(e.err, ErrPeerVanished) {
+				t.Fatalf("closed %+v", e)
+			}
+			if lived := time.Since(begun); lived < 11*short {
+				t.Fatalf("closed after %v in spite of keepalives", lived)
+			}
+		})
+	}
+}
+
 // Clients stuck in a handshake hold up nobody and are cut off.
 func TestStuckHandshakes(t *testing.T) {
 	for _, tr := range []sip.Transport{sip.TLS, sip.WS, sip.WSS} {

@@ -98,7 +98,7 @@ var (
 	ErrIdle         = errors.New("idle without a binding")
 	ErrSilent       = errors.New("no message in time")
 	ErrNotSIP       = errors.New("not SIP")
-	ErrPeerVanished = errors.New("no answer to pings")
+	ErrPeerVanished = errors.New("the peer is silent for too long")
 )
 
 // Transport serves the listeners of a Config.
@@ -264,6 +264,14 @@ func (t *Transport) CloseFlow(flow sip.Flow) {
 func (t *Transport) SetBound(flow sip.Flow, bound bool) {
 	if c := t.conns.get(flow); c != nil {
 		c.setBound(bound)
+	}
+}
+
+// Watch closes the connection when its peer sends nothing, not even a keepalive,
+// for longer than silence (RFC 5626 6): a device that was told a Flow-Timer.
+func (t *Transport) Watch(flow sip.Flow, silence time.Duration) {
+	if c := t.conns.get(flow); c != nil {
+		c.watch(silence)
 	}
 }
 
