@@ -29,8 +29,11 @@ type peer struct {
 	contact  string
 	dialogs  map[string]*dialog
 	ignored  map[string]bool
-	seen     map[string]bool // requests and responses met before: retransmissions
-	known    bool            // registered on its connection, so that no challenge is due there
+	seen     map[string]bool  // requests and responses met before: retransmissions
+	instance string           // what it registers as +sip.instance, "" for none
+	edits    []sippeer.Edit   // of its REGISTER
+	granted  *sippeer.Message // the last 200 to a REGISTER
+	known    bool             // registered on its connection, so that no challenge is due there
 	lastSent *sippeer.Message
 }
 
@@ -125,10 +128,11 @@ func (r *run) step(s Step) error {
 	return fmt.Errorf("the verb %s is not known", s.Verb)
 }
 
-// declare handles «phone NAME TRANSPORT [of OTHER] [unregistered] [contact=…] [field=value…]».
+// declare handles «phone NAME TRANSPORT [of OTHER] [unregistered] [contact=…]
+// [instance=…] [reg_id=…] [supported=…] [field=value…]».
 func (r *run) declare(s Step) error {
 	p := &peer{name: s.Args[0], host: r.target.Domain, dialogs: map[string]*dialog{}, ignored: map[string]bool{}, seen: map[string]bool{}}
-	fields, contact, registered := map[string]any{}, "", s.Verb == "phone"
+	fields, contact, params, registered := map[string]any{}, "", "", s.Verb == "phone"
 	for i := 2; i < len(s.Args); i++ {
 		key, value, isField := strings.Cut(s.Args[i], "=")
 		switch {
@@ -143,6 +147,13 @@ func (r *run) declare(s Step) error {
 			p.endpoint = other.endpoint
 		case isField && key == "contact":
 			contact = value
+		case isField && key == "instance":
+			p.instance = "urn:uuid:" + value
+			params += `;+sip.instance="<` + p.instance + `>"`
+		case isField && key == "reg_id":
+			params += ";reg-id=" + value
+		case isField && key == "supported":
+			p.edits = append(p.edits, func(m *sippeer.Message) { m.Set("Supported", value) })
 		case isField:
 			fields[key] = value
 		default:
@@ -160,6 +171,7 @@ func (r *run) declare(s Step) error {
 		p.phone.Contact = "<" + contact + ">"
 		p.contact = p.phone.Contact
 	}
+	p.phone.Contact += params
 	if registered {
 		return r.register(p, 600)
 	}
@@ -191,13 +203,14 @@ func (r *run) connect(p *peer, s Step, fields map[string]any) (err error) {
 }
 
 func (r *run) register(p *peer, expires int) error {
-	resp, err := p.phone.Register(expires)
+	resp, err := p.phone.Register(expires, p.edits...)
 	if err != nil {
 		return err
 	}
 	if resp.Status() != 200 {
 		return fmt.Errorf("REGISTER is answered with\n%s", resp)
 	}
+	p.granted = resp
 	p.known = expires > 0 && p.conn.Transport != "udp"
 	return nil
 }
@@ -233,8 +246,7 @@ func (r *run) set(s Step) error {
 	return nil
 }
 
-// lookup finds captured values and facts about peers: ${bob.uri}, ${bob.user},
-// ${bob.addr}, ${bob.contact}, ${bob.tag}, ${bob.callid}.
+// lookup finds captured values and facts about peers, which README.md lists.
 func (r *run) lookup(name string) (string, bool) {
 	if value, ok := r.vars[name]; ok {
 		return value, true
@@ -257,6 +269,32 @@ func (r *run) lookup(name string) (string, bool) {
 		return p.dialog("").localTag, true
 	case "callid":
 		return p.dialog("").callID, true
+	case "instance":
+		return p.instance, p.instance != ""
+	case "service_route":
+		return p.said("Service-Route", "")
+	case "gruu":
+		return p.said("Contact", "pub-gruu")
+	case "temp_gruu":
+		return p.said("Contact", "temp-gruu")
+	}
+	return "", false
+}
+
+// said returns what the last 200 to a REGISTER said: a header field, or the
+// parameter of this device's Contact.
+func (p *peer) said(header, param string) (string, bool) {
+	if p.granted == nil {
+		return "", false
+	}
+	for _, value := range p.granted.All(header) {
+		if param == "" {
+			return value, true
+		}
+		if sippeer.Address(value) == sippeer.Address(p.phone.Contact) {
+			found := strings.Trim(sippeer.Param(value, param), `"`)
+			return found, found != ""
+		}
 	}
 	return "", false
 }
