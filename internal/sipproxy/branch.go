@@ -115,6 +115,8 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 func (b *branch) Failed(_ *siptransaction.Client, err error) {
 	a := unreachable
 	switch {
+	case b.fork.inDialog != nil && b.flow.Conn != 0 && !errors.Is(err, siptransaction.ErrTimeout) && !errors.Is(err, siptransaction.ErrFull):
+		a = flowLost
 	case errors.Is(err, siptransaction.ErrTimeout):
 		a = answer{score: scoreLocal, status: 408, reason: "endpoint.no_response", sentence: "The endpoint's device did not answer"}
 	case errors.Is(err, siptransaction.ErrFull):

@@ -48,6 +48,10 @@ const suspectPoll = 100 * time.Millisecond
 
 var unreachable = answer{score: scoreLocal, status: 480, reason: "endpoint.unreachable", sentence: "The endpoint's device cannot be reached"}
 
+// flowLost is RFC 5626 5.3.1: what goes down the flow of a call, and that is
+// gone, is answered with 430.
+var flowLost = answer{score: scoreLocal, status: 430, reason: "flow.lost", sentence: "The device's connection is gone"}
+
 // start sends the request to the next group of targets that can be reached, or
 // ends the fork when there is none. It runs on one goroutine at a time: first
 // the request's, then that of whatever ended the last branch.
@@ -99,8 +103,7 @@ func (f *fork) over() bool { return f.final != 0 || f.cancelled || f.declined }
 func (f *fork) startInDialog() {
 	flow, err := f.proxy.flowOf(f.inDialog.to)
 	if err != nil {
-		// RFC 5626 5.3.1: what goes down a flow that is gone is answered with 430.
-		f.note(answer{score: scoreLocal, status: 430, reason: "flow.lost", sentence: "The device's connection is gone"})
+		f.note(flowLost)
 		if !f.waitForDevice() {
 			f.finish()
 		}
