@@ -80,6 +80,7 @@ var doors = map[string][]string{
 	"github.com/gobwas/ws":                {"internal/siptransport"},
 	"github.com/goccy/go-yaml":            {"internal/config"},
 	"github.com/google/uuid":              {"internal/account", "internal/api", "internal/location"},
+	"github.com/miekg/dns":                {"internal/sipresolve"},
 	"github.com/pressly/goose":            {"internal/storesql", "internal/storesqlite"},
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"golang.org/x/net":                    {"internal/siptransport"},
