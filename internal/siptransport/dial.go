@@ -13,8 +13,8 @@ import (
 // Dial returns a flow to remote without waiting. For UDP that is all; for TCP
 // and TLS an open connection that we made is used again, else one is being
 // made and messages sent to the flow wait for it. A failure arrives as
-// Handler.Closed. serverName is who a TLS certificate must be for; "" means the
-// address. The listener of the same transport and family lends its address.
+// Handler.Closed. serverName is the SIP domain that a TLS certificate must be for
+// (RFC 5922); "" means the address. The listener of the same transport and family lends its address.
 func (t *Transport) Dial(tr sip.Transport, remote netip.AddrPort, serverName string) (sip.Flow, error) {
 	remote = unmapped(remote)
 	switch {
@@ -103,6 +103,7 @@ func (t *Transport) reach(c *conn, l *listener) error {
 	if cfg.ServerName = c.dest.serverName; cfg.ServerName == "" {
 		cfg.ServerName = c.flow.Remote.Addr().String()
 	}
+	cfg.InsecureSkipVerify, cfg.VerifyConnection = true, verifyDomain(cfg.RootCAs, cfg.ServerName) // instead of the library's check
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := c.link.SetReadDeadline(deadline); err != nil {
 			return err
