@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real SIP peers that the tests talk to, as far as they are missing
-# and this machine allows it: baresip, SIPp and Chromium through apt, JsSIP
-# through npm. Quick when everything is there.
+# and this machine allows it: baresip, SIPp and Chromium through apt, JsSIP and
+# a client library of the API through npm. Quick when everything is there.
 #
 # What cannot be installed is named with its reason. That is a failure only with
 # CI=true: elsewhere the tests that need the missing peer skip.
@@ -51,15 +51,15 @@ apt_install() {
 
 [ -z "$missing" ] || apt_install
 
-# JsSIP: the lock file decides; node_modules keeps a copy of the lock it came from.
-jssip() {
-	dir=test/browser
+# npm packages: the lock file decides; node_modules keeps a copy of the lock it came from.
+packages() { # packages FOLDER
+	dir=$1
 	stamp=$dir/node_modules/.installed-lock.json
 	if [ -f "$stamp" ] && cmp -s "$stamp" $dir/package-lock.json; then
 		return
 	fi
 	if ! have npm; then
-		fail "JsSIP: npm is missing"
+		fail "the npm packages of $dir: npm is missing"
 		return
 	fi
 	log=$(mktemp)
@@ -71,7 +71,8 @@ jssip() {
 	fi
 	rm -f "$log"
 }
-jssip
+packages test/browser
+packages test/plivo
 
 if [ -n "$reasons" ]; then
 	echo "install-peers: some peers are not there:$reasons" >&2

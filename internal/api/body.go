@@ -140,6 +140,9 @@ func multipartFields(body []byte, boundary string) (*fields, error) {
 		return nil, badBody("Content-Type lacks the boundary of multipart/form-data")
 	}
 	f := newFields()
+	if len(body) == 0 { // as npm's request writes a form without fields
+		return f, nil
+	}
 	for parts := multipart.NewReader(bytes.NewReader(body), boundary); ; {
 		part, err := parts.NextPart()
 		if err == io.EOF {

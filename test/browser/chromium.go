@@ -65,7 +65,7 @@ type reply struct {
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	program := peers.Chromium(t)
-	script, err := bundle(peers.JsSIP(t), "jssip", "JsSIP")
+	script, err := bundle(peers.Package(t, "browser", "jssip"), "jssip", "JsSIP")
 	if err != nil {
 		t.Fatal(err)
 	}

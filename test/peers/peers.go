@@ -34,12 +34,15 @@ func Chromium(t testing.TB) string {
 	return command(t, "chromium", "chromium-browser", "google-chrome")
 }
 
-// JsSIP returns the node_modules folder that holds the jssip package.
-func JsSIP(t testing.TB) string {
+// Node returns the path of Node.js.
+func Node(t testing.TB) string { return command(t, "node", "nodejs") }
+
+// Package returns the node_modules folder of a test that holds an npm package.
+func Package(t testing.TB, test, name string) string {
 	t.Helper()
-	dir := filepath.Join(Root(), "test", "browser", "node_modules")
-	if _, err := os.Stat(filepath.Join(dir, "jssip", "package.json")); err != nil {
-		missing(t, "the npm package jssip")
+	dir := filepath.Join(Root(), "test", test, "node_modules")
+	if _, err := os.Stat(filepath.Join(dir, name, "package.json")); err != nil {
+		missing(t, "the npm package "+name)
 	}
 	return dir
 }
