@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func next(t *testing.T, f *Feed) Event {
@@ -23,7 +24,7 @@ func TestFeedInOrder(t *testing.T) {
 			t.Error("watched by nobody")
 		}
 		a, b := s.Subscribe(8), s.Subscribe(8)
-		r := &Record{ID: NewID()}
+		r := &Record{ID: NewID(time.Now())}
 		for _, typ := range []EventType{Started, Answered, Ended} {
 			s.Publish(Event{Type: typ, Record: r})
 		}

@@ -2,25 +2,43 @@ package callrecord
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"time"
 
 	"onhook/internal/account"
 )
 
-// ID is a call's UUID (version 4), the same in X-Onhook-Call-Id, logs and events.
+// ID is a call's UUID, the same in X-Onhook-Call-Id, logs and events. It is of
+// version 7 (RFC 9562 5.7): it begins with the time of the call, so that the IDs
+// of calls sort by their beginnings.
 type ID [16]byte
 
-// NewID makes a random ID.
-func NewID() (id ID) {
-	rand.Read(id[:]) // never fails: crypto/rand ends the program instead
-	return id.asVersion4()
-}
-
-func (id ID) asVersion4() ID {
-	id[6] = id[6]&0x0f | 0x40
+// NewID makes the ID of a call that begins now.
+func NewID(now time.Time) (id ID) {
+	rand.Read(id[6:]) // never fails: crypto/rand ends the program instead
+	id.putTime(now)
+	id[6] = id[6]&0x0f | 0x70
 	id[8] = id[8]&0x3f | 0x80
 	return id
+}
+
+// FirstID is what sorts before every ID of a call that begins at t or later.
+func FirstID(t time.Time) (id ID) {
+	id.putTime(t)
+	return id
+}
+
+func (id *ID) putTime(t time.Time) {
+	ms := uint64(max(t.UnixMilli(), 0))
+	binary.BigEndian.PutUint16(id[:], uint16(ms>>32))
+	binary.BigEndian.PutUint32(id[2:], uint32(ms))
+}
+
+// Time is when the call began, to the millisecond.
+func (id ID) Time() time.Time {
+	ms := int64(binary.BigEndian.Uint16(id[:]))<<32 | int64(binary.BigEndian.Uint32(id[2:]))
+	return time.UnixMilli(ms).UTC()
 }
 
 func (id ID) String() string {
@@ -75,6 +93,7 @@ const (
 type Record struct {
 	ID        ID
 	Account   string             // auth_id of the account or sub-account whose record it is
+	Main      string             // auth_id of its main account
 	Endpoint  account.EndpointID // the account's endpoint in the call, the caller where both are
 	Peer      account.EndpointID // the called endpoint of an Internal call, else 0
 	Direction Direction

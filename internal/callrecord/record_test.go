@@ -1,18 +1,26 @@
 package callrecord
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
 
 func TestID(t *testing.T) {
-	id := NewID()
+	now := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	id := NewID(now)
+	if !id.Time().Equal(now) {
+		t.Errorf("%s began at %v", id, id.Time())
+	}
+	if a, b := FirstID(now), FirstID(now.Add(time.Millisecond)); bytes.Compare(a[:], id[:]) >= 0 || bytes.Compare(b[:], id[:]) <= 0 {
+		t.Errorf("%s is not between %s and %s", id, a, b)
+	}
 	text := id.String()
 	if got, ok := ParseID(text); !ok || got != id {
 		t.Errorf("ParseID(%q) = %v, %v", text, got, ok)
 	}
-	if text[14] != '4' {
-		t.Errorf("%s is not of version 4", text)
+	if text[14] != '7' {
+		t.Errorf("%s is not of version 7", text)
 	}
 	for _, bad := range []string{"", text[1:], text + "0", "g" + text[1:], text[:8] + "0" + text[9:]} {
 		if _, ok := ParseID(bad); ok {

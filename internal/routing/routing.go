@@ -16,6 +16,7 @@ import (
 // Endpoint is what routing knows of an endpoint.
 type Endpoint struct {
 	ID       account.EndpointID
+	Owner    string // auth_id of the account or sub-account it belongs to
 	Main     string // auth_id of the main account
 	Username string
 	Domain   string

@@ -275,7 +275,8 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	if tx := p.begin(m, flow); tx != nil {
 		from := sipproxy.Caller{}
 		if caller.Kind == routing.Known {
-			from.Endpoint, from.Identity = caller.Endpoint.ID, caller.Endpoint.AOR()
+			e := caller.Endpoint
+			from = sipproxy.Caller{Endpoint: e.ID, Owner: e.Owner, Main: e.Main, Identity: e.AOR()}
 		}
 		p.proxy.Forward(tx, m, flow, from, d)
 	}
@@ -414,7 +415,7 @@ func media(m *sip.Message) routing.Media {
 }
 
 func routable(e directory.Entry) routing.Endpoint {
-	return routing.Endpoint{ID: e.ID, Main: e.Main, Username: e.Username, Domain: e.Domain, Allow: e.Allow}
+	return routing.Endpoint{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Domain: e.Domain, Allow: e.Allow}
 }
 
 // credentials gives the directory the shape that sipauth asks for.

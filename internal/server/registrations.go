@@ -8,6 +8,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/location"
+	"onhook/internal/sipproxy"
 )
 
 // registrations shows the API the bindings, and ends them for it
@@ -69,6 +70,7 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 	if !c.SecretChanged {
 		return
 	}
+	s.path.proxy.EndOf(c.Before.ID, sipproxy.EndWithCredentials) // while there still is a way to the devices
 	ended, err := s.path.index.EndAll(ctx, location.Key(c.Before.ID), location.CredentialsChanged)
 	if err != nil {
 		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)

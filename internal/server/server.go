@@ -18,6 +18,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/api"
+	"onhook/internal/callrecord"
 	"onhook/internal/config"
 	"onhook/internal/directory"
 	"onhook/internal/floodguard"
@@ -50,6 +51,7 @@ type Server struct {
 	accounts *account.Service
 	journal  location.Journal
 	path     *path
+	calls    callrecord.Feeds
 	api      *http.Server
 	apiAddr  netip.AddrPort
 	apiConn  net.Listener
@@ -141,7 +143,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.router = routing.Router{Names: p.names, Bindings: p.index, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, Ours: p.names.Ours, Key: cookieKey,
-		Logger: s.logger.With("package", "sipproxy"),
+		Feeds: &s.calls, Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err
@@ -192,6 +194,9 @@ func (s *Server) Started() <-chan struct{} { return s.started }
 
 // Addr is the address that SIP listener i is bound to.
 func (s *Server) Addr(i int) netip.AddrPort { return s.path.transport.Addr(i) }
+
+// Calls tells of the calls that begin, are answered and end.
+func (s *Server) Calls() *callrecord.Feeds { return &s.calls }
 
 // APIAddr is the address that the API is bound to.
 func (s *Server) APIAddr() netip.AddrPort { return s.apiAddr }
@@ -301,6 +306,7 @@ func (s *Server) stop(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.path.transport.Close(), s.path.transactions.Close())
 	s.path.index.Close()
+	s.calls.Close()
 	return err
 }
 

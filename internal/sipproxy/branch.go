@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"errors"
+	"time"
 
 	"onhook/internal/location"
 	"onhook/internal/sip"
@@ -16,7 +17,9 @@ type branch struct {
 	target *location.Binding // nil within a dialog
 	client *siptransaction.Client
 	timerC *siptransaction.Timer
-	dialog tag // of its last 2xx
+	side   side // of the device, as its cookie seals it
+	leg    int  // of the call's
+	code   int  // its final status, 0 for none of the device's own
 	done   bool
 	failed bool // the device was not reached
 	cancel bool // to be cancelled
@@ -33,6 +36,7 @@ func (b *branch) sendToDevice() {
 			record.Callee.Port = addr.Port()
 		}
 		w.record, w.call = &record, f.call.String()
+		b.side = record.Callee
 	}
 	b.send(&w)
 }
@@ -85,11 +89,14 @@ func (b *branch) rangOut() {
 }
 
 // finish marks the branch as answered. The caller holds the fork's lock.
-func (b *branch) finish() {
+func (b *branch) finish(now time.Time) {
 	if b.done {
 		return
 	}
 	b.done = true
+	if f := b.fork; f.record != nil && b.code >= 300 {
+		f.live.legEnded(b.leg, b.code, now)
+	}
 	b.fork.pending--
 	if b.timerC != nil {
 		b.timerC.Stop()

@@ -3,32 +3,16 @@ package sipproxy
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/callrecord"
 )
 
-// CallID is a call's UUID (version 4), as shown in X-Onhook-Call-Id and logs.
-type CallID [16]byte
-
-func newCallID() (id CallID) {
-	rand.Read(id[:])
-	id[6] = id[6]&0x0f | 0x40
-	id[8] = id[8]&0x3f | 0x80
-	return id
-}
-
-func (id CallID) String() string {
-	var b [36]byte
-	hex.Encode(b[0:8], id[0:4])
-	hex.Encode(b[9:13], id[4:6])
-	hex.Encode(b[14:18], id[6:8])
-	hex.Encode(b[19:23], id[8:10])
-	hex.Encode(b[24:36], id[10:16])
-	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
-	return string(b[:])
-}
+// CallID is a call's UUID, as shown in X-Onhook-Call-Id and logs.
+type CallID = callrecord.ID
 
 // tag is the hash of the called side's tag: it tells the dialogs of a call
 // apart, of which there are several when several devices answer.
@@ -38,22 +22,28 @@ type tag = [8]byte
 // this process began and that is not open any more is refused; one from before
 // the last start is taken, unless its dialog was closed since.
 type calls struct {
+	epoch  uint32 // of this process, in every cookie it makes
+	max    int
+	open   atomic.Int64 // calls and subscriptions that are not over
+	shards [callShards]callShard
+	of     [callShards]endpointShard
+}
+
+const callShards = 32 // a power of two
+
+type callShard struct {
 	mu    sync.Mutex
-	epoch uint32 // of this process, in every cookie it makes
-	max   int
-	open  map[CallID]call
-	ended map[dialog]struct{} // begun before the start, closed since
+	calls map[CallID]*call
+	ended map[dialogKey]struct{} // begun before the start, closed since
 }
 
-type call struct {
-	seen    time.Time     // last request within the call
-	idle    time.Duration // without any request for so long, its phones have forgotten it
-	pending bool          // its first request has no final response yet
-	open    []tag         // dialogs that are established
-	closed  []tag         // dialogs that are over while another one is open
+// endpointShard knows the open calls of endpoints.
+type endpointShard struct {
+	mu    sync.Mutex
+	calls map[account.EndpointID][]*call
 }
 
-type dialog struct {
+type dialogKey struct {
 	call CallID
 	tag  tag
 }
@@ -67,118 +57,138 @@ const (
 func newCalls(max int) *calls {
 	var epoch [4]byte
 	rand.Read(epoch[:])
-	return &calls{epoch: binary.BigEndian.Uint32(epoch[:]), max: max, open: map[CallID]call{}, ended: map[dialog]struct{}{}}
+	c := &calls{epoch: binary.BigEndian.Uint32(epoch[:]), max: max}
+	for i := range c.shards {
+		c.shards[i].calls = map[CallID]*call{}
+		c.shards[i].ended = map[dialogKey]struct{}{}
+		c.of[i].calls = map[account.EndpointID][]*call{}
+	}
+	return c
 }
+
+// shard is chosen by random bits of the ID.
+func (c *calls) shard(id CallID) *callShard { return &c.shards[id[15]%callShards] }
 
 // begin opens a call; false when too many are open.
-func (c *calls) begin(id CallID, idle time.Duration, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.forget(now)
-	if len(c.open) >= c.max {
+func (c *calls) begin(k *call) bool {
+	if c.open.Add(1) > int64(c.max) {
+		c.open.Add(-1)
 		return false
 	}
-	c.open[id] = call{seen: now, idle: idle, pending: true}
+	s := c.shard(k.id)
+	s.mu.Lock()
+	s.calls[k.id] = k
+	s.mu.Unlock()
+	for _, id := range k.endpoints() {
+		if id == 0 {
+			continue
+		}
+		e := &c.of[id%callShards]
+		e.mu.Lock()
+		e.calls[id] = append(e.calls[id], k)
+		e.mu.Unlock()
+	}
 	return true
 }
 
-// answered opens one more dialog of a call, also when another one is over already.
-func (c *calls) answered(id CallID, t tag, idle time.Duration, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.open[id]
-	if !ok {
-		e = call{idle: idle}
-	}
-	e.seen = now
-	if !slices.Contains(e.open, t) && !slices.Contains(e.closed, t) && len(e.open) < maxDialogs {
-		e.open = append(e.open, t)
-	}
-	c.open[id] = e
+func (c *calls) get(id CallID) *call {
+	s := c.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[id]
 }
 
-// settled tells that the first request has its final response. A call without
-// a dialog is over then.
-func (c *calls) settled(id CallID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e, ok := c.open[id]; ok {
-		e.pending = false
-		c.put(id, e)
-	}
-}
-
-// touch reports whether a dialog is open, and keeps its call so.
-func (c *calls) touch(k *cookie, t tag, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e, ok := c.open[k.Call]
-	if slices.Contains(e.closed, t) {
-		return false
-	}
-	if k.Epoch != c.epoch {
-		if _, over := c.ended[dialog{k.Call, t}]; over || !ok && len(c.open) >= c.max {
-			return false
+// over tells that a call is over: it counts no more, and no endpoint has it.
+// Until forget it is still found by its ID.
+func (c *calls) over(k *call) {
+	c.open.Add(-1)
+	for _, id := range k.endpoints() {
+		if id == 0 {
+			continue
 		}
-		if e.idle = callIdle; !k.Invite {
-			e.idle = subscriptionIdle
+		e := &c.of[id%callShards]
+		e.mu.Lock()
+		list := e.calls[id]
+		for i := range list {
+			if list[i] == k {
+				list[i] = list[len(list)-1]
+				list[len(list)-1] = nil
+				list = list[:len(list)-1]
+				break
+			}
 		}
-		if !slices.Contains(e.open, t) && len(e.open) < maxDialogs {
-			e.open = append(e.open, t)
+		if len(list) == 0 {
+			delete(e.calls, id)
+		} else {
+			e.calls[id] = list
 		}
-	} else if !ok {
-		return false
+		e.mu.Unlock()
 	}
-	e.seen = now
-	c.open[k.Call] = e
-	return true
 }
 
-// end closes a dialog, and its call with the last.
-func (c *calls) end(k *cookie, t tag) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k.Epoch != c.epoch && len(c.ended) < c.max {
-		c.ended[dialog{k.Call, t}] = struct{}{}
-	}
-	e, ok := c.open[k.Call]
-	if !ok {
-		return
-	}
-	if i := slices.Index(e.open, t); i >= 0 {
-		e.open = slices.Delete(e.open, i, i+1)
-	}
-	if len(e.closed) < maxDialogs {
-		e.closed = append(e.closed, t)
-	}
-	c.put(k.Call, e)
+func (c *calls) forget(id CallID) {
+	s := c.shard(id)
+	s.mu.Lock()
+	delete(s.calls, id)
+	s.mu.Unlock()
 }
 
-// put keeps a call while anything of it is open. The caller holds mu.
-func (c *calls) put(id CallID, e call) {
-	if e.pending || len(e.open) > 0 {
-		c.open[id] = e
-		return
-	}
-	delete(c.open, id)
+// ofEndpoint returns the open calls that an endpoint takes part in.
+func (c *calls) ofEndpoint(id account.EndpointID) []*call {
+	e := &c.of[id%callShards]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]*call(nil), e.calls[id]...)
 }
 
-// forget looks at a few calls, others each time, and drops those that have been
-// idle for too long: the table is swept while it is used. The caller holds mu.
-func (c *calls) forget(now time.Time) {
-	n := 0
-	for id, e := range c.open {
-		if now.Sub(e.seen) > e.idle {
-			delete(c.open, id)
-		}
-		if n++; n == 4 {
-			return
+func (c *calls) openOf(id account.EndpointID) int {
+	e := &c.of[id%callShards]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.calls[id])
+}
+
+// each calls f for every call, without a lock.
+func (c *calls) each(f func(*call)) {
+	var list []*call
+	for i := range c.shards {
+		list = c.inShard(i, list[:0])
+		for _, k := range list {
+			f(k)
 		}
 	}
 }
 
-func (c *calls) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.open)
+func (c *calls) inShard(i int, dst []*call) []*call {
+	s := &c.shards[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.calls {
+		dst = append(dst, k)
+	}
+	return dst
 }
+
+// noteEnded notes that a dialog from before the start is over: its call is not
+// known, and its cookie would be taken otherwise.
+func (c *calls) noteEnded(id CallID, t tag) {
+	s := c.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ended) < c.max/callShards {
+		s.ended[dialogKey{id, t}] = struct{}{}
+	}
+}
+
+func (c *calls) hasEnded(id CallID, t tag) bool {
+	s := c.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ended := s.ended[dialogKey{id, t}]
+	if !ended {
+		_, ended = s.ended[dialogKey{id, tag{}}]
+	}
+	return ended
+}
+
+func (c *calls) count() int { return int(c.open.Load()) }

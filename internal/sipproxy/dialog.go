@@ -12,12 +12,14 @@ import (
 type Admission struct {
 	cookie *cookie
 	dialog tag  // which of the call's
+	sender int  // the end it comes from
 	to     side // where it goes
 	routes int  // Route values of ours, to be removed
 	last   bool // a NOTIFY that ends its subscription
 }
 
-// Refusal says why a request with a To tag is not let in.
+// Refusal says why a request with a To tag is not let in. The Status is 200 for the
+// BYE of a call that we have ended.
 type Refusal struct {
 	Status   int
 	Reason   string
@@ -47,9 +49,9 @@ func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) 
 	var from side
 	switch fromTag, toTag := hash8(req.From.Tag()), hash8(req.To.Tag()); k.Tag {
 	case fromTag:
-		a.dialog, from, a.to = toTag, k.Caller, k.Callee
+		a.dialog, a.sender, from, a.to = toTag, callerEnd, k.Caller, k.Callee
 	case toTag:
-		a.dialog, from, a.to = fromTag, k.Callee, k.Caller
+		a.dialog, a.sender, from, a.to = fromTag, calleeEnd, k.Callee, k.Caller
 	default:
 		return nil, p.refused("dialog.foreign", "This route belongs to another call")
 	}
@@ -58,8 +60,15 @@ func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) 
 		return nil, p.refused("dialog.foreign", "This route belongs to another call")
 	case !p.comesFrom(from, source):
 		return nil, p.refused("dialog.foreign", "This route belongs to another party")
-	case !p.calls.touch(k, a.dialog, time.Now()):
+	}
+	switch p.touch(k, a.dialog, a.sender, req, time.Now()) {
+	case dialogClosed:
 		return nil, p.refused("dialog.closed", "This call is over")
+	case dialogEnded:
+		if req.Method == sip.BYE { // it crosses ours, or comes from a caller whose call we ended for it
+			return nil, &Refusal{Status: 200}
+		}
+		return nil, &Refusal{481, "dialog.closed", "This call is over"} // RFC 3261 12.2.1.2: ends it at that phone
 	}
 	return a, nil
 }

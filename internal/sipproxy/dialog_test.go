@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -226,33 +227,29 @@ func TestCallerIsDialled(t *testing.T) {
 	})
 }
 
-// Calls that nobody ends are forgotten while others begin, and never all at once.
+// Calls that nobody ends are forgotten.
 func TestIdleCallsAreForgotten(t *testing.T) {
-	now := time.Now()
-	c := newCalls(1000)
-	for range 1000 {
-		if !c.begin(newCallID(), subscriptionIdle, now) {
-			t.Fatal("full too early")
-		}
-	}
-	if c.begin(newCallID(), callIdle, now) {
-		t.Error("more calls than the limit")
-	}
-	later := now.Add(subscriptionIdle + time.Second)
-	for range 2000 {
-		if !c.begin(newCallID(), callIdle, later) {
-			t.Fatalf("refused with %d calls", c.count())
-		}
-		if c.count() < 500 {
-			return
-		}
-		c.mu.Lock() // the new one is over again
-		for id, e := range c.open {
-			if e.seen == later {
-				delete(c.open, id)
+	inWorld(t, func(w *world) {
+		w.proxy.calls.max = 3
+		for i := range 4 {
+			w.receive(caller, strings.NewReplacer("INVITE", "SUBSCRIBE", "z9hG4bKinvite", fmt.Sprint("z9hG4bK", i)).Replace(invite), deviceA)
+			if i < 3 {
+				w.receive(deviceA, response(w.next(deviceA, "SUBSCRIBE"), 200, fmt.Sprint(i)))
+				w.next(caller, "SIP/2.0 200")
 			}
 		}
-		c.mu.Unlock()
-	}
-	t.Errorf("%d idle calls are left", c.count())
+		w.next(caller, "SIP/2.0 503")
+		sweep := func() {
+			for i := range callShards {
+				w.proxy.sweep(i, time.Now())
+			}
+		}
+		if sweep(); w.proxy.Stats().Calls != 3 {
+			t.Errorf("%d calls are open", w.proxy.Stats().Calls)
+		}
+		time.Sleep(subscriptionIdle + time.Second)
+		if sweep(); w.proxy.Stats().Calls != 0 {
+			t.Errorf("%d calls are open", w.proxy.Stats().Calls)
+		}
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
@@ -24,6 +25,7 @@ type fork struct {
 	caller   Caller
 	callee   account.EndpointID
 	call     CallID
+	live     *call // the call it begins or belongs to; nil for a lone request
 	arrived  time.Time
 	record   *cookie    // what the Record-Routes seal, without the callee; nil: not record-routed
 	routes   int        // Route values of ours, to be removed
@@ -39,8 +41,10 @@ type fork struct {
 	challenges []byte // WWW- and Proxy-Authenticate of every 401 and 407 (16.7 step 7)
 	final      int    // status of the final response sent upstream, 0 before
 	cancelled  bool
-	reason     string // Reason of the caller's CANCEL
-	declined   bool   // a 6xx came: no further targets
+	gone       bool    // the caller is: its connection has ended
+	ending     *Ending // we end it
+	reason     string  // Reason of the caller's CANCEL, or of ours
+	declined   bool    // a 6xx came: no further targets
 }
 
 // suspectPoll is how often a fork looks whether a device has come back.
@@ -179,6 +183,9 @@ func (f *fork) addBranch(flow sip.Flow, target *location.Binding) *branch {
 		}
 	}
 	b := &branch{fork: f, flow: flow, target: target}
+	if f.record != nil {
+		b.leg = f.live.addLeg(target.Contact, time.Now())
+	}
 	f.branches = append(f.branches, b)
 	f.pending++
 	return b
@@ -204,18 +211,27 @@ func (f *fork) forwardResponse(resp *sip.Message, status int, extra []byte) {
 }
 
 // success passes on a 2xx. Every 2xx to an INVITE goes upstream, also a second
-// one of another device (RFC 3261 16.7 step 5), and one that a CANCEL came too
-// late for: the caller then knows of the call and ends it.
+// one of another device (RFC 3261 16.7 step 5). One that a CANCEL came too late
+// for goes there too (RFC 3261 9.1), but we end it at once; one that comes after
+// the caller was refused is ended only.
 func (f *fork) success(b *branch, resp *sip.Message) {
+	now := time.Now()
 	f.mu.Lock()
-	b.finish()
+	b.code = resp.Status
+	b.finish(now)
 	first := f.final == 0
-	if first || f.method == sip.INVITE {
+	begins := f.method == sip.INVITE && f.inDialog == nil
+	unwanted := begins && (f.cancelled || f.final >= 300)
+	switch {
+	case unwanted:
+		f.proxy.unwanted(f.live, b, resp)
+	case f.record != nil && (first || begins):
+		f.proxy.answered(f.live, b, resp, now)
+	case f.inDialog != nil && first:
+		f.proxy.refreshed(f.live, f.inDialog, resp, now)
+	}
+	if first || f.method == sip.INVITE && !unwanted {
 		f.final = resp.Status
-		if t := hash8(resp.To.Tag()); f.record != nil && b.dialog != t { // not again for a retransmission
-			b.dialog = t
-			f.proxy.calls.answered(f.call, t, idleOf(f.method), time.Now())
-		}
 		if first {
 			f.settle(resp.Status)
 		}
@@ -236,7 +252,8 @@ func (f *fork) failure(b *branch, a answer) {
 		f.mu.Unlock()
 		return
 	}
-	b.finish()
+	b.code = a.code
+	b.finish(time.Now())
 	if a.code == 430 && f.inDialog == nil {
 		a.status = 480 // RFC 5626 7: it speaks of one flow, and the endpoint may have others
 	}
@@ -334,7 +351,7 @@ func (f *fork) settle(status int) {
 	switch {
 	case f.inDialog == nil:
 		if f.record != nil {
-			p.calls.settled(f.call)
+			p.settled(f.live, status, f.outcome(status), f.refusal(status), time.Now())
 		}
 		if f.method == sip.INVITE && f.source.Conn != 0 {
 			p.ringing.remove(f)
@@ -342,8 +359,41 @@ func (f *fork) settle(status int) {
 	case status == 401 || status == 407: // it comes again, with credentials
 	case f.method == sip.BYE && f.inDialog.cookie.Invite,
 		f.method == sip.NOTIFY && !f.inDialog.cookie.Invite && f.inDialog.last:
-		p.calls.end(f.inDialog.cookie, f.inDialog.dialog)
+		p.hungUp(f.inDialog.cookie, f.inDialog.dialog, f.inDialog.sender, f.arrived)
 	}
+}
+
+// outcome is what the final response makes of the call. The caller holds mu.
+func (f *fork) outcome(status int) callrecord.Outcome {
+	switch {
+	case f.ending != nil:
+		o := f.ending.Outcome
+		o.Status = callrecord.Failed
+		return o
+	case f.gone:
+		return callrecord.Outcome{Status: callrecord.Cancelled, Cause: callrecord.ConnectionLost, Source: callrecord.Caller}
+	case f.cancelled && (status < 300 || status == 487):
+		return callrecord.Outcome{Status: callrecord.Cancelled, Cause: callrecord.ByCaller, Source: callrecord.Caller}
+	}
+	if o, ok := callrecord.OfReason(f.best.reason); ok {
+		return o
+	}
+	if f.best.code != 0 {
+		status = f.best.code
+	}
+	return callrecord.OfStatus(status)
+}
+
+// refusal is the code of a refusal of our own, "" where the other side gave the
+// answer. The caller holds mu.
+func (f *fork) refusal(status int) string {
+	switch {
+	case f.ending != nil:
+		return f.ending.Reason
+	case status < 300:
+		return ""
+	}
+	return f.best.reason
 }
 
 // log tells the outcome of what begins and ends calls.
@@ -367,6 +417,33 @@ func subscriptionOver(notify *sip.Message) bool {
 	state, _ := notify.Value(sip.SubscriptionState)
 	state, _, _ = strings.Cut(state, ";")
 	return strings.EqualFold(strings.TrimSpace(state), "terminated")
+}
+
+// end answers the caller of a call that still rings, and cancels its devices; it
+// reports false when the call rings no more.
+func (f *fork) end(why Ending) bool {
+	f.mu.Lock()
+	if f.final != 0 {
+		f.mu.Unlock()
+		return false
+	}
+	f.ending, f.final = &why, why.Status
+	f.reason = reasonOf(why.Sentence)
+	f.settle(why.Status)
+	f.reply(why.Status, why.Reason, why.Sentence)
+	f.mu.Unlock()
+	f.cancelBranches(nil)
+	f.log(why.Status)
+	f.release()
+	return true
+}
+
+// lost cancels what a caller has begun whose connection is gone.
+func (f *fork) lost() {
+	f.mu.Lock()
+	f.gone = true
+	f.mu.Unlock()
+	f.cancel("")
 }
 
 // cancel passes on the caller's CANCEL.

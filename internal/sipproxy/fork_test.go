@@ -21,7 +21,7 @@ func (w *world) begin(text string, flow sip.Flow, caller Caller, targets ...loca
 	if !ok {
 		w.t.Fatal("no transaction")
 	}
-	w.proxy.Forward(tx, m, flow, caller, routing.Decision{Allowed: true, Callee: routing.Endpoint{ID: 7, Username: "bob", Domain: "example.com"}, Targets: targets})
+	w.proxy.Forward(tx, m, flow, caller, routing.Decision{Allowed: true, Callee: bob, Targets: targets})
 }
 
 // RFC 3261 16.7: an answered call, or a delivered message, goes to no further group.

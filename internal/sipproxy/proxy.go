@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
@@ -45,7 +46,11 @@ type Config struct {
 	// SuspectWait is how long a call waits for a device that was registered
 	// before a restart and is not back yet; 0 means 5 s.
 	SuspectWait time.Duration
-	Logger      *slog.Logger
+	// Feeds is told of every call that an account takes part in, and Records gets
+	// the records of finished ones; nil: nobody.
+	Feeds   *callrecord.Feeds
+	Records Records
+	Logger  *slog.Logger
 }
 
 // Proxy forwards requests.
@@ -96,8 +101,9 @@ func (p *Proxy) Stats() Stats {
 
 // Caller is the sending side of a request without a To tag, as authenticated.
 type Caller struct {
-	Endpoint account.EndpointID // 0 for somebody outside
-	Identity string             // address-of-record to assert (RFC 3325), "" for none
+	Endpoint    account.EndpointID // 0 for somebody outside
+	Owner, Main string             // auth_ids, "" for somebody outside
+	Identity    string             // address-of-record to assert (RFC 3325), "" for none
 }
 
 // Forward sends a request without a To tag to the targets of a decision and
@@ -120,13 +126,17 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 	}
 	f.routes, _ = p.OwnRoutes(req)
 	if createsDialog(f.method) {
-		f.call = newCallID()
-		if !p.calls.begin(f.call, idleOf(f.method), f.arrived) {
+		from := p.callerSide(f.req, source, caller.Endpoint)
+		f.call = callrecord.NewID(f.arrived)
+		f.live = newCall(f.call, p.calls.epoch, req, from, caller, d.Callee, f.arrived)
+		f.live.fork = f
+		if !p.calls.begin(f.live) {
 			f.reply(503, "server.too_many_calls", "Too many calls")
 			return
 		}
-		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.method == sip.INVITE,
-			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: p.callerSide(f.req, source, caller.Endpoint)}
+		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.live.invite,
+			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
+		p.started(f.live)
 	}
 	p.run(f)
 }
@@ -140,6 +150,7 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 		source:   source,
 		callee:   a.to.Endpoint,
 		call:     a.cookie.Call,
+		live:     p.calls.get(a.cookie.Call),
 		arrived:  time.Now(),
 		routes:   a.routes,
 		inDialog: a,
@@ -197,14 +208,6 @@ func loops(req *sip.Message, mark string) bool {
 // is record-routed.
 func createsDialog(m sip.Method) bool {
 	return m == sip.INVITE || m == sip.SUBSCRIBE || m == sip.REFER
-}
-
-// idleOf is how long a call or subscription may be silent.
-func idleOf(m sip.Method) time.Duration {
-	if m == sip.INVITE {
-		return callIdle
-	}
-	return subscriptionIdle
 }
 
 // Cancel passes on a caller's CANCEL (RFC 3261 16.10). It does nothing for a

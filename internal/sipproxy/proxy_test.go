@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
@@ -27,6 +28,15 @@ type world struct {
 	inbox    map[netip.AddrPort][]string
 	dead     map[netip.AddrPort]bool
 	bindings map[location.Key][]location.Binding
+	feeds    callrecord.Feeds
+	records  []*callrecord.Record
+}
+
+// Put keeps the records of finished calls.
+func (w *world) Put(records []*callrecord.Record) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.records = append(w.records, records...)
 }
 
 func (w *world) Send(flow sip.Flow, msg []byte) error {
@@ -65,6 +75,8 @@ var (
 	deviceB = netip.MustParseAddrPort("192.0.2.21:5060")
 )
 
+var bob = routing.Endpoint{ID: 7, Owner: "MA_BOB", Main: "MA_BOB", Username: "bob", Domain: "example.com"}
+
 func udp(addr netip.AddrPort) sip.Flow { return sip.Flow{Transport: sip.UDP, Remote: addr} }
 
 func binding(addr netip.AddrPort) location.Binding {
@@ -76,7 +88,7 @@ func inWorld(t *testing.T, f func(w *world)) {
 		w := &world{t: t, inbox: map[netip.AddrPort][]string{}, dead: map[netip.AddrPort]bool{}, bindings: map[location.Key][]location.Binding{}}
 		w.layer = siptransaction.New(siptransaction.Config{Sender: w, Handler: w})
 		var err error
-		w.proxy, err = New(Config{Transport: w, Transactions: w.layer, Bindings: w, Key: []byte("key"), Logger: slog.New(slog.DiscardHandler),
+		w.proxy, err = New(Config{Transport: w, Transactions: w.layer, Bindings: w, Feeds: &w.feeds, Records: w, Key: []byte("key"), Logger: slog.New(slog.DiscardHandler),
 			Ours: func(host string, port uint16) bool { return host == "192.0.2.1" }})
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +146,7 @@ func (w *world) forward(m *sip.Message, flow sip.Flow, targets ...location.Bindi
 	if !ok {
 		w.t.Fatal("no transaction")
 	}
-	w.proxy.Forward(tx, m, flow, Caller{}, routing.Decision{Allowed: true, Callee: routing.Endpoint{ID: 7, Username: "bob", Domain: "example.com"}, Targets: targets})
+	w.proxy.Forward(tx, m, flow, Caller{}, routing.Decision{Allowed: true, Callee: bob, Targets: targets})
 }
 
 // next takes the oldest message from an inbox.
@@ -288,7 +300,7 @@ func TestCancelled(t *testing.T) {
 }
 
 // RFC 3261 9.1: the device answered before the CANCEL reached it. The caller
-// learns of the call, so that it can end it.
+// learns of the call, and its ACK and BYE have their answer in those of ours.
 func TestCancelLosesRace(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.receive(caller, invite, deviceA)
@@ -474,7 +486,7 @@ func TestCookieRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := cookie{Call: newCallID(), Epoch: 77, Invite: true, CallID: hash8("a"), Tag: hash8("b"),
+	want := cookie{Call: callrecord.NewID(time.Now()), Epoch: 77, Invite: true, CallID: hash8("a"), Tag: hash8("b"),
 		Caller: side{Endpoint: 123456789012345, Flow: sip.Flow{Transport: sip.WSS, Listener: 3, Conn: 1 << 60, Remote: netip.MustParseAddrPort("[2001:db8::1]:50000")}, Port: 5070, Device: hash8("urn:uuid:1")},
 		Callee: side{Flow: udp(deviceA)}}
 	text := s.seal(nil, &want)

@@ -48,7 +48,7 @@ func (p *Proxy) FlowClosed(flow sip.Flow) {
 		return
 	}
 	for _, f := range p.ringing.take(flow.Conn) {
-		f.cancel("")
+		f.lost()
 	}
 }
 

@@ -1,0 +1,297 @@
+package sipproxy
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"onhook/internal/callrecord"
+	"onhook/internal/sip"
+)
+
+// standing is how a dialog stands with a request that wants to go on in it.
+type standing uint8
+
+const (
+	dialogOpen standing = iota
+	dialogClosed
+	dialogEnded // by us: its phones may not know it yet
+)
+
+// touch looks whether the dialog of a cookie is open, keeps its call so, and
+// notes what the request, sent by that end, says of it.
+func (p *Proxy) touch(k *cookie, t tag, sender int, req *sip.Message, now time.Time) standing {
+	c := p.calls.get(k.Call)
+	if c == nil {
+		if c = p.fromCookie(k, t, now); c == nil {
+			return dialogClosed
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.dialog(t)
+	switch {
+	case c.over && c.byUs:
+		return dialogEnded
+	case c.over, d != nil && d.closed:
+		return dialogClosed
+	case d == nil && c.epoch != p.calls.epoch: // answered in the last moment of the process before
+		d = c.addDialog(dialog{tag: t})
+	}
+	c.seen = now.UnixMilli()
+	if d == nil {
+		return dialogOpen // early, or one too many to be followed
+	}
+	d.learn(req, req.Method, sender, now)
+	if req.Method == sip.ACK {
+		d.acked = true
+	} else if req.CSeq > d.cseq[sender] {
+		d.cseq[sender] = req.CSeq
+	}
+	return dialogOpen
+}
+
+// started tells of a call that is on its way.
+func (p *Proxy) started(c *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.publish(c, callrecord.Started)
+}
+
+// refreshed takes from the 2xx to a request within a dialog what it changes.
+func (p *Proxy) refreshed(c *call, a *Admission, resp *sip.Message, now time.Time) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.dialog(a.dialog)
+	if d == nil || c.over {
+		return
+	}
+	d.learn(resp, resp.CSeqMethod, 1-a.sender, now)
+	p.watchSession(c, d, now)
+}
+
+// fromCookie opens a call of a process before this one, of which its cookie is
+// all there is; nil when it is known to be over.
+func (p *Proxy) fromCookie(k *cookie, t tag, now time.Time) *call {
+	if k.Epoch == p.calls.epoch || p.calls.hasEnded(k.Call, t) {
+		return nil
+	}
+	c := &call{id: k.Call, epoch: k.Epoch, invite: k.Invite, from: k.Caller, seen: now.UnixMilli()}
+	if !p.calls.begin(c) {
+		return nil
+	}
+	return c
+}
+
+// addDialog adds a dialog, nil when there are too many. The call is locked.
+func (c *call) addDialog(d dialog) *dialog {
+	if len(c.dialogs) >= maxDialogs {
+		return nil
+	}
+	c.dialogs = append(c.dialogs, d)
+	return &c.dialogs[len(c.dialogs)-1]
+}
+
+// answered notes the 2xx that begins a dialog, and tells the first of a call. It
+// does nothing for a retransmission.
+func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
+	t := hash8(resp.To.Tag())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dialog(t) != nil || c.over {
+		return
+	}
+	d := c.addDialog(dialog{tag: t, leg: b.leg})
+	if d == nil || !c.invite {
+		return
+	}
+	d.callee = b.side
+	p.remember(c, d, resp)
+	d.expires = sessionEnd(resp, now)
+	first := c.answer == 0
+	if b.leg < len(c.legs) {
+		c.legs[b.leg].answer, c.legs[b.leg].status = now.UnixMilli(), resp.Status
+	}
+	if first {
+		c.answer, c.status, c.codec = now.UnixMilli(), resp.Status, codecOf(resp.Body)
+		p.publish(c, callrecord.Answered)
+	}
+	p.watchSession(c, d, now)
+}
+
+// remember takes from the 2xx what it takes to end the dialog. The call is locked.
+func (p *Proxy) remember(c *call, d *dialog, resp *sip.Message) {
+	d.cseq[callerEnd] = c.cseq
+	to, _ := resp.Value(sip.To)
+	contact := contactOf(resp)
+	var toCallee, toCaller []string
+	ours := false
+	for r := resp.Values(sip.RecordRoute); r.Next(); {
+		switch _, own := p.ownRoute(r.Value); {
+		case own:
+			ours = true
+		case ours: // RFC 3261 12.1.1: the callee's route set is in this order
+			toCaller = append(toCaller, r.Value)
+		default: // RFC 3261 12.1.2: the caller's is the reverse
+			toCallee = append(toCallee, r.Value)
+		}
+	}
+	slices.Reverse(toCallee)
+	fields := [7]string{to, contact, strings.Join(toCaller, ", "), strings.Join(toCallee, ", ")}
+	if len(fields[0])+len(fields[1])+len(fields[2])+len(fields[3]) > longestFields || c.callID == "" || contact == "" {
+		return
+	}
+	oneCopy(&fields)
+	d.to, d.target = fields[0], [2]string{c.contact, fields[1]}
+	d.routes = [2]string{fields[2], fields[3]}
+}
+
+// settled tells that the first request has its final response. A call without a
+// dialog is over then, with that outcome.
+func (p *Proxy) settled(c *call, status int, outcome callrecord.Outcome, reason string, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.pending {
+		return
+	}
+	c.pending, c.fork = false, nil
+	if c.open() {
+		return
+	}
+	if c.status == 0 || status >= 300 {
+		c.status = status
+	}
+	c.outcome, c.reason = outcome, reason
+	p.finish(c, now)
+}
+
+// legEnded notes the final status of a device that did not answer.
+func (c *call) legEnded(leg, status int, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if leg < len(c.legs) && c.legs[leg].end == 0 && c.legs[leg].answer == 0 {
+		c.legs[leg].end, c.legs[leg].status = now.UnixMilli(), status
+	}
+}
+
+// hungUp closes a dialog that one of its ends has ended at that time, and its
+// call with the last.
+func (p *Proxy) hungUp(k *cookie, t tag, sender int, at time.Time) {
+	if k.Epoch != p.calls.epoch {
+		p.calls.noteEnded(k.Call, t)
+	}
+	c := p.calls.get(k.Call)
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d := c.dialog(t)
+	if d == nil { // early: a BYE ends it, and no 2xx of it opens it again
+		d = c.addDialog(dialog{tag: t, leg: len(c.legs)})
+	}
+	if d == nil || d.closed || c.over {
+		return
+	}
+	d.closed = true
+	if d.leg < len(c.legs) {
+		c.legs[d.leg].end = at.UnixMilli()
+	}
+	if c.open() {
+		return
+	}
+	source := callrecord.Caller
+	if sender == calleeEnd {
+		source = callrecord.Callee
+	}
+	c.outcome = callrecord.Outcome{Status: callrecord.Completed, Cause: callrecord.NormalHangup, Source: source}
+	p.finish(c, at)
+}
+
+// finish ends a call of which nothing is open: it is told, its record goes to
+// those who keep them, and it is forgotten; a call that we ended is remembered
+// for as long as its phones may go on with it. The call is locked.
+func (p *Proxy) finish(c *call, at time.Time) {
+	if c.over {
+		return
+	}
+	c.over, c.end = true, max(at.UnixMilli(), c.start)
+	for i := range c.legs {
+		if c.legs[i].end == 0 {
+			c.legs[i].end = c.end
+		}
+	}
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	p.calls.over(c)
+	p.publish(c, callrecord.Ended)
+	if c.byUs {
+		p.Transactions.AfterFunc(remembered, func() { p.calls.forget(c.id) })
+		return
+	}
+	p.calls.forget(c.id)
+}
+
+// remembered is how long the phones of a call that we ended are answered: as
+// long as they may repeat a request (RFC 3261 17.1.2.2, Timer F).
+const remembered = 32 * time.Second
+
+// watchSession has a call looked at when its session should have been refreshed.
+// The call is locked.
+func (p *Proxy) watchSession(c *call, d *dialog, now time.Time) {
+	if d.expires == 0 || c.timer != nil {
+		return
+	}
+	c.timer = p.Transactions.AfterFunc(time.UnixMilli(d.expires).Sub(now), func() { p.sessionDue(c) })
+}
+
+// sessionDue forgets the dialogs whose session has not been refreshed.
+//
+// RFC 4028 8.3: the proxy may drop the state of an expired session, and must not
+// send BYE.
+func (p *Proxy) sessionDue(c *call) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer = nil
+	if c.over {
+		return
+	}
+	var next *dialog
+	for i := range c.dialogs {
+		switch d := &c.dialogs[i]; {
+		case d.closed || d.expires == 0:
+		case d.expires <= now.UnixMilli():
+			d.closed = true
+		case next == nil || d.expires < next.expires:
+			next = d
+		}
+	}
+	if !c.open() {
+		c.outcome = callrecord.Outcome{Status: callrecord.Completed, Cause: callrecord.SessionExpired, Source: callrecord.Nobody}
+		p.finish(c, now)
+	} else if next != nil {
+		p.watchSession(c, next, now)
+	}
+}
+
+// sweep ends the calls of one shard that have been silent for too long.
+func (p *Proxy) sweep(shard int, now time.Time) {
+	for _, c := range p.calls.inShard(shard, nil) {
+		c.mu.Lock()
+		if !c.over && now.Sub(time.UnixMilli(c.seen)) > c.idle() {
+			for i := range c.dialogs {
+				c.dialogs[i].closed = true
+			}
+			c.pending = false
+			c.outcome = callrecord.Outcome{Status: callrecord.Unknown, Cause: callrecord.UnknownCause, Source: callrecord.Nobody}
+			p.finish(c, now)
+		}
+		c.mu.Unlock()
+	}
+}

@@ -1,0 +1,118 @@
+package sipproxy
+
+import (
+	"time"
+
+	"onhook/internal/callrecord"
+)
+
+// Records takes the records of finished calls; it must not block.
+type Records interface {
+	// Put takes the records of one call: one for each account that it concerns.
+	Put(records []*callrecord.Record)
+}
+
+// publish tells those who want to know what has happened to a call. The call is
+// locked, so that the events of one call come in order.
+func (p *Proxy) publish(c *call, typ callrecord.EventType) {
+	keep := typ == callrecord.Ended && p.Records != nil
+	tell := p.Feeds != nil && p.Feeds.Watched()
+	if !c.invite || !keep && !tell {
+		return
+	}
+	records := c.records()
+	if len(records) == 0 {
+		return
+	}
+	if tell {
+		at := time.Now().UTC()
+		for _, r := range records {
+			p.Feeds.Publish(callrecord.Event{Type: typ, Record: r, At: at})
+		}
+	}
+	if keep {
+		p.Records.Put(records)
+	}
+}
+
+// records are what the accounts of the call see of it: one of them, two, or
+// nobody. The call is locked.
+func (c *call) records() []*callrecord.Record {
+	switch {
+	case c.caller.Owner == "" && c.callee.Owner == "":
+		return nil
+	case c.callee.Owner == "":
+		return []*callrecord.Record{c.record(c.caller, callrecord.Outbound)}
+	case c.caller.Owner == "":
+		return []*callrecord.Record{c.record(c.callee, callrecord.Inbound)}
+	case c.caller.Owner == c.callee.Owner:
+		r := c.record(c.caller, callrecord.Internal)
+		r.Peer = c.callee.Endpoint
+		return []*callrecord.Record{r}
+	}
+	return []*callrecord.Record{c.record(c.caller, callrecord.Outbound), c.record(c.callee, callrecord.Inbound)}
+}
+
+func (c *call) record(of party, direction callrecord.Direction) *callrecord.Record {
+	r := &callrecord.Record{
+		ID: c.id, Account: of.Owner, Main: of.Main, Endpoint: of.Endpoint, Direction: direction,
+		From: c.fromURI, To: c.dialled, CallerName: c.display,
+		Start: moment(c.start), Answer: moment(c.answer), End: moment(c.end),
+		Status: c.outcome.Status, Cause: c.outcome.Cause, Source: c.outcome.Source, SIPCode: c.status, Reason: c.reason,
+		Codec: c.codec, Trunk: c.trunk, UserAgent: c.userAgent, Transport: c.from.Flow.Transport.Param(),
+		Legs: make([]callrecord.Leg, len(c.legs)),
+	}
+	if !c.over {
+		r.Status = callrecord.Ringing
+		if c.answer != 0 {
+			r.Status = callrecord.InProgress
+		}
+	}
+	for i, l := range c.legs {
+		r.Legs[i] = callrecord.Leg{To: c.calleeName, Contact: l.contact, Start: moment(l.start), Answer: moment(l.answer), End: moment(l.end), SIPCode: l.status}
+	}
+	return r
+}
+
+// moment is a time of a call's; zero for 0.
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// Live returns the calls in progress of which an account has a record, as far as
+// they have come.
+func (p *Proxy) Live(account string) (live []*callrecord.Record) {
+	p.calls.each(func(c *call) {
+		if c.caller.Owner != account && c.callee.Owner != account {
+			return
+		}
+		for _, r := range p.liveRecords(c) {
+			if r.Account == account {
+				live = append(live, r)
+			}
+		}
+	})
+	return live
+}
+
+// LiveCall returns the records so far of one call in progress, none when there
+// is no such call.
+func (p *Proxy) LiveCall(id CallID) []*callrecord.Record {
+	c := p.calls.get(id)
+	if c == nil {
+		return nil
+	}
+	return p.liveRecords(c)
+}
+
+func (p *Proxy) liveRecords(c *call) []*callrecord.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || !c.invite {
+		return nil
+	}
+	return c.records()
+}
