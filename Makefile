@@ -17,7 +17,7 @@ build:
 test: peers fuzz
 	$(GO) test -timeout 9m ./...
 
-# What the tests talk to: baresip, SIPp, Chromium with JsSIP. Installed where
+# What the tests talk to: baresip, SIPp, Chromium with JsSIP, PostgreSQL. Installed where
 # the system allows; with CI=true a missing one fails the run.
 peers:
 	./scripts/install-peers.sh

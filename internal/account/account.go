@@ -4,6 +4,7 @@
 package account
 
 import (
+	"errors"
 	"strconv"
 	"time"
 )
@@ -64,6 +65,12 @@ type Secret struct {
 	MD5       [16]byte
 	SHA256    [32]byte
 	HasSHA256 bool // false for endpoints imported with an MD5 HA1 alone
+}
+
+// MarshalJSON refuses: a secret leaves the program sealed (Keys.SealSecret) or
+// not at all.
+func (Secret) MarshalJSON() ([]byte, error) {
+	return nil, errors.New("a secret is not written in clear")
 }
 
 // Endpoint is a SIP account: its address-of-record is sip:Username@Domain and

@@ -22,14 +22,17 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/storepostgres"
+	"onhook/internal/storesql"
 	"onhook/internal/storesqlite"
+	"onhook/test/postgres"
 )
 
 // secret is part of every password the tests use; no answer and no log line
 // may hold it.
 const secret = "S3cret"
 
-// world is an API over the real Service and SQLite, with bindings, a clock and
+// world is an API over the real Service and a real database, with bindings, a clock and
 // faults that the test controls.
 type world struct {
 	t        *testing.T
@@ -46,14 +49,34 @@ type world struct {
 	keys     map[string]string // name of an account → its token
 }
 
+// onEveryStore runs a test over each database there is.
+func onEveryStore(t *testing.T, run func(t *testing.T, newWorld func(*testing.T) *world)) {
+	t.Run("SQLite", func(t *testing.T) { run(t, newWorld) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		postgres.Database(t) // keeps the server for all of them
+		run(t, func(t *testing.T) *world {
+			return newWorldOn(t, func(ctx context.Context, keys *account.Keys) (*storesql.Store, error) {
+				return storepostgres.Open(ctx, postgres.Database(t), keys, slog.New(slog.DiscardHandler))
+			})
+		})
+	})
+}
+
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOn(t, func(ctx context.Context, keys *account.Keys) (*storesql.Store, error) {
+		return storesqlite.Open(ctx, filepath.Join(t.TempDir(), "onhook.db"), keys)
+	})
+}
+
+func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*storesql.Store, error)) *world {
 	t.Helper()
 	ctx := context.Background()
 	keys, err := account.NewKeys(bytes.Repeat([]byte{7}, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := storesqlite.Open(ctx, filepath.Join(t.TempDir(), "onhook.db"), keys)
+	store, err := open(ctx, keys)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,9 @@ func withoutID(rec *httptest.ResponseRecorder, written belongings) string {
 // another's path and with another's things on its own path. Nothing of the
 // other's changes or shows, and the answer is the one about things that do not
 // exist at all.
-func TestIsolation(t *testing.T) {
+func TestIsolation(t *testing.T) { onEveryStore(t, testIsolation) }
+
+func testIsolation(t *testing.T, newWorld func(*testing.T) *world) {
 	w := newWorld(t)
 	mine, theirs := w.furnish("main"), w.furnish("other")
 	nobodys := belongings{"auth_id": "MA_00000000", "endpoint_id": "100000000000000", "app_id": "10000000000000000",
@@ -138,7 +140,9 @@ func TestIsolation(t *testing.T) {
 
 // TestIsolationOfReferences: another's things cannot be named in bodies and
 // queries either, and lists hold and count nothing of the other's.
-func TestIsolationOfReferences(t *testing.T) {
+func TestIsolationOfReferences(t *testing.T) { onEveryStore(t, testIsolationOfReferences) }
+
+func testIsolationOfReferences(t *testing.T, newWorld func(*testing.T) *world) {
 	w := newWorld(t)
 	mine, theirs := w.furnish("main"), w.furnish("other")
 	before := w.snapshot()

@@ -38,7 +38,9 @@ import (
 //	token, for which {name} stands afterwards.
 //
 // {x*20} stands for twenty x.
-func TestTranscripts(t *testing.T) {
+func TestTranscripts(t *testing.T) { onEveryStore(t, testTranscripts) }
+
+func testTranscripts(t *testing.T, newWorld func(*testing.T) *world) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no transcripts", err)

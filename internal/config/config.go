@@ -7,6 +7,7 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -15,7 +16,7 @@ import (
 type Config struct {
 	Domains         []string       `yaml:"domains" doc:"The SIP domains served here. The first is the default for new endpoints, and the server's own addresses are aliases of it. A domain is also the digest realm: renaming one invalidates the passwords of its endpoints. Required."`
 	DataDir         string         `yaml:"data_dir" doc:"Where the database, the bindings and the key live. Created when missing. Relative paths in this file start at the folder of this file."`
-	Database        string         `yaml:"database" doc:"The SQLite file with accounts and endpoints. Empty: onhook.db in data_dir."`
+	Database        string         `yaml:"database" doc:"The SQLite file with accounts and endpoints; empty: onhook.db in data_dir. Or the URL of a PostgreSQL database, which several servers may share: postgres://user@host/database?sslmode=verify-full. What the URL leaves out is taken from PGPASSWORD, PGPASSFILE and the like."`
 	KeyFile         string         `yaml:"key_file" doc:"The key that encrypts stored secrets: 64 hex digits, readable by the owner only. Written at first start when missing. Empty: key in data_dir. The environment variable ONHOOK_KEY (64 hex digits) replaces the file."`
 	SIP             SIP            `yaml:"sip" doc:"Where phones and browsers connect."`
 	TLS             TLS            `yaml:"tls" doc:"Certificate and key (PEM) of the tls and wss listeners; read again when the files change. A listener may name its own."`
@@ -153,7 +154,13 @@ func Default() Config {
 	}
 }
 
-// DatabasePath is the SQLite file.
+// PostgresURL returns the URL of the database where it is PostgreSQL.
+func (c Config) PostgresURL() (url string, ok bool) {
+	ok = strings.HasPrefix(c.Database, "postgres://") || strings.HasPrefix(c.Database, "postgresql://")
+	return c.Database, ok
+}
+
+// DatabasePath is the SQLite file, where the database is one.
 func (c Config) DatabasePath() string { return c.inData(c.Database, "onhook.db") }
 
 // KeyPath is the file that keeps the key when Key is nil.

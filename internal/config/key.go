@@ -24,7 +24,7 @@ func (c Config) MasterKey() ([]byte, error) {
 	path := c.KeyPath()
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(c.DatabasePath()); err == nil {
+		if _, err := os.Stat(c.DatabasePath()); err == nil { // of a PostgreSQL database, its check value tells
 			return nil, fmt.Errorf("key file %s is missing, but %s is encrypted with it: restore it or set ONHOOK_KEY", path, c.DatabasePath())
 		}
 		return createKey(path)

@@ -141,8 +141,11 @@ func (c *Config) environment() (problems []Problem) {
 // resolve makes relative paths absolute.
 func (c *Config) resolve(dir string) {
 	paths := []*string{
-		&c.DataDir, &c.Database, &c.KeyFile, &c.TLS.CertFile, &c.TLS.KeyFile,
+		&c.DataDir, &c.KeyFile, &c.TLS.CertFile, &c.TLS.KeyFile,
 		&c.API.CertFile, &c.API.KeyFile,
+	}
+	if _, ok := c.PostgresURL(); !ok {
+		paths = append(paths, &c.Database)
 	}
 	for i := range c.SIP.Listeners {
 		paths = append(paths, &c.SIP.Listeners[i].CertFile, &c.SIP.Listeners[i].KeyFile)

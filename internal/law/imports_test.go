@@ -48,6 +48,7 @@ var ours = map[string][]string{
 	// adapters
 	"internal/storesql":             {"internal/account"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
+	"internal/storepostgres":        {"internal/account", "internal/storesql"},
 	"internal/storetest":            {"internal/account"},
 	"internal/locationpebble":       {"internal/location", "internal/sip"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
@@ -70,7 +71,7 @@ var impure = []string{"net", "os", "time", "sync", "log"}
 // brings a whole technology with it. Whoever is missing here may not; a module
 // that is missing may nobody.
 var doors = map[string][]string{
-	"database/sql": {"internal/storesql", "internal/storesqlite"},
+	"database/sql": {"internal/storesql", "internal/storesqlite", "internal/storepostgres"},
 	"os/exec":      {},
 	"net/http": {"internal/api", "internal/metrics", "internal/server", "internal/dev", "cmd/onhook", "client",
 		"internal/siptransport"}, // the WebSocket handshake's header type
@@ -80,8 +81,9 @@ var doors = map[string][]string{
 	"github.com/gobwas/ws":                {"internal/siptransport"},
 	"github.com/goccy/go-yaml":            {"internal/config"},
 	"github.com/google/uuid":              {"internal/account", "internal/api", "internal/location"},
+	"github.com/jackc/pgx":                {"internal/storepostgres"},
 	"github.com/miekg/dns":                {"internal/sipresolve"},
-	"github.com/pressly/goose":            {"internal/storesql", "internal/storesqlite"},
+	"github.com/pressly/goose":            {"internal/storesql", "internal/storesqlite", "internal/storepostgres"},
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"golang.org/x/net":                    {"internal/siptransport"},
 	"golang.org/x/sync":                   {"internal/server", "cmd/onhook"},

@@ -32,6 +32,7 @@ import (
 	"onhook/internal/sipproxy"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
+	"onhook/internal/storesql"
 )
 
 // Options is what a Server is given beside its configuration.
@@ -47,7 +48,7 @@ var ErrStopNow = errors.New("stop now")
 type Server struct {
 	cfg      config.Config
 	logger   *slog.Logger
-	store    account.Store
+	store    *storesql.Store
 	accounts *account.Service
 	journal  location.Journal
 	path     *path
@@ -76,7 +77,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (*Server, error) 
 // open opens the stores and builds the parts on them.
 func (s *Server) open(ctx context.Context) error {
 	cfg := s.cfg
-	db, err := openAccounts(ctx, cfg)
+	db, err := openAccounts(ctx, cfg, s.logger)
 	if err != nil {
 		return err
 	}
@@ -260,6 +261,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(inner)
 	group.Go(func() error { return s.path.index.Run(inner) })
 	group.Go(func() error { return s.path.transactions.Run(inner) })
+	group.Go(func() error { return s.store.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	group.Go(func() error {
@@ -311,11 +313,12 @@ func (s *Server) stop(ctx context.Context) error {
 }
 
 func (s *Server) closeStores() error {
-	var errs []error
-	for _, c := range []interface{ Close() error }{s.journal, s.store} {
-		if c != nil {
-			errs = append(errs, c.Close())
-		}
+	var err error
+	if s.journal != nil {
+		err = s.journal.Close()
 	}
-	return errors.Join(errs...)
+	if s.store != nil {
+		err = errors.Join(err, s.store.Close())
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type conn struct {
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
 	dialect Dialect
+	silence time.Duration // after which a database that says nothing is lost; 0: never
 }
 
 type scanner interface{ Scan(dest ...any) error }
@@ -27,45 +29,80 @@ type scanner interface{ Scan(dest ...any) error }
 // row is the one row of a query, or its error.
 type row struct {
 	*sql.Row
-	dialect Dialect
+	conn  conn
+	asker context.Context // the caller's, for the length of one call
+	end   func()
 }
 
 func (r row) Scan(dest ...any) error {
+	defer r.end()
 	err := r.Row.Scan(dest...)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || r.conn.impossible(err) {
 		return account.ErrNotFound
 	}
-	return failed(r.dialect, err)
+	return r.conn.failed(r.asker, err)
 }
 
-// row runs a query for one row.
+// row runs a query for one row, which must be scanned.
 func (c conn) row(ctx context.Context, query string, args ...any) row {
-	return row{c.on.QueryRowContext(ctx, c.dialect.Text(query), args...), c.dialect}
+	within, end := c.within(ctx)
+	return row{c.on.QueryRowContext(within, c.dialect.Text(query), args...), c, ctx, end}
 }
 
-// each runs f with every row of a query.
+// each runs f with every row of a query, however many there are.
 func (c conn) each(ctx context.Context, f func(scanner) error, query string, args ...any) error {
-	rows, err := c.on.QueryContext(ctx, c.dialect.Text(query), args...)
-	if err != nil {
-		return failed(c.dialect, err)
+	alive := func() {}
+	within := ctx
+	if c.silence > 0 {
+		bounded, cancel := context.WithCancel(ctx)
+		defer cancel()
+		timer := time.AfterFunc(c.silence, cancel)
+		defer timer.Stop()
+		within, alive = bounded, func() { timer.Reset(c.silence) }
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := f(rows); err != nil {
-			return failed(c.dialect, err)
+	rows, err := c.on.QueryContext(within, c.dialect.Text(query), args...)
+	if err == nil {
+		defer rows.Close()
+		for rows.Next() {
+			if err := f(rows); err != nil {
+				return c.failed(ctx, err)
+			}
+			alive()
 		}
+		err = rows.Err()
 	}
-	return failed(c.dialect, rows.Err())
+	if c.impossible(err) {
+		return nil
+	}
+	return c.failed(ctx, err)
 }
 
 // exec runs a statement; changed tells whether it touched a row.
 func (c conn) exec(ctx context.Context, query string, args ...any) (changed bool, err error) {
-	result, err := c.on.ExecContext(ctx, c.dialect.Text(query), args...)
+	within, end := c.within(ctx)
+	defer end()
+	result, err := c.on.ExecContext(within, c.dialect.Text(query), args...)
 	if err != nil {
-		return false, failed(c.dialect, err)
+		return false, c.failed(ctx, err)
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err
+}
+
+func (c conn) within(ctx context.Context) (context.Context, func()) {
+	if c.silence == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.silence)
+}
+
+// failed is Failed, where a context that ended though the caller's goes on was
+// ended by the database's silence.
+func (c conn) failed(ctx context.Context, err error) error {
+	if ctx.Err() == nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return fmt.Errorf("%w: no answer for %v: %w", account.ErrUnavailable, c.silence, err)
+	}
+	return Failed(c.dialect, err)
 }
 
 // list is Dialect.List: "column "+condition, with arg.
@@ -74,14 +111,25 @@ func (c conn) list(values any) (condition string, arg any) { return c.dialect.Li
 // taken reports whether a statement failed because another row has its key,
 // which a column, if one is named, is part of.
 func (c conn) taken(err error, column string) bool {
+	if err == nil {
+		return false
+	}
 	kind, where := c.dialect.Failure(err)
 	return kind == Unique && strings.Contains(where, column)
 }
 
 // orphan reports whether a statement named a row that does not exist.
-func (c conn) orphan(err error) bool {
+func (c conn) orphan(err error) bool { return c.is(err, Foreign) }
+
+// impossible reports whether a query asked for what no row can hold.
+func (c conn) impossible(err error) bool { return c.is(err, NoText) }
+
+func (c conn) is(err error, want Failure) bool {
+	if err == nil {
+		return false
+	}
 	kind, _ := c.dialect.Failure(err)
-	return kind == Foreign
+	return kind == want
 }
 
 func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }

@@ -1,6 +1,7 @@
 package storesql
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ const (
 	Other       Failure = iota
 	Unique              // a row has this key already
 	Foreign             // a row that is referred to does not exist
+	NoText              // a parameter is no text that a row could hold
 	Unavailable         // it will pass: a full disk, a lock, a lost connection
 )
 
@@ -45,8 +47,8 @@ type Dialect interface {
 	Failure(err error) (kind Failure, where string)
 }
 
-// failed marks what will pass as account.ErrUnavailable.
-func failed(d Dialect, err error) error {
+// Failed marks what will pass as account.ErrUnavailable.
+func Failed(d Dialect, err error) error {
 	if err == nil || errors.Is(err, account.ErrUnavailable) {
 		return err
 	}
@@ -54,4 +56,17 @@ func failed(d Dialect, err error) error {
 		return fmt.Errorf("%w: %w", account.ErrUnavailable, err)
 	}
 	return err
+}
+
+// Shared is how several processes share a database.
+type Shared interface {
+	// Lock is a statement that waits, within a transaction, until no other
+	// transaction that ran it is under way, and sees all that those did.
+	Lock() string
+	// Notify is a statement that has the name of a process, its one argument,
+	// heard by whoever listens once the transaction is committed.
+	Notify() string
+	// Listen calls heard with each name until the context ends or the
+	// connection does.
+	Listen(ctx context.Context, heard func(from string)) error
 }

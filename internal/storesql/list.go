@@ -3,6 +3,7 @@ package storesql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"strings"
 
 	"onhook/internal/account"
@@ -17,7 +18,7 @@ func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQ
 	}
 	defer end()
 	var all int // that the owner has
-	err = t.row(ctx, `SELECT coalesce((SELECT n FROM endpoint_counts WHERE owner = ?), 0)`, owner).Scan(&all)
+	err = t.row(ctx, `SELECT count(*) FROM endpoints WHERE owner = ?`, owner).Scan(&all)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -44,15 +45,18 @@ func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQ
 func (s *Store) snapshot(ctx context.Context) (r reader, end func(), err error) {
 	t, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true, Isolation: s.dialect.Snapshot()})
 	if err != nil {
-		return reader{}, nil, failed(s.dialect, err)
+		return reader{}, nil, Failed(s.dialect, err)
 	}
-	return reader{conn{t, s.dialect}, s.keys}, func() { _ = t.Rollback() }, nil // nothing was written: there is nothing to lose
+	return reader{conn{t, s.dialect, s.silence}, s.keys}, func() { _ = t.Rollback() }, nil // nothing was written: there is nothing to lose
 }
 
 // matching returns which rows make the page, and how many match in all.
 func matching(ctx context.Context, t reader, where string, args []any, q account.EndpointQuery, all int, filtered bool) (page []int64, total int, err error) {
 	if total = all; filtered {
 		err := t.row(ctx, `SELECT count(*) FROM endpoints`+t.filterIndex(q)+` WHERE `+where, args...).Scan(&total)
+		if errors.Is(err, account.ErrNotFound) { // a filter that no row can meet
+			return nil, 0, nil
+		}
 		if err != nil {
 			return nil, 0, err
 		}
@@ -211,7 +215,11 @@ func (s *Store) page(ctx context.Context, f func(scanner) error, columns, from s
 		return 0, err
 	}
 	defer end()
-	if err := t.row(ctx, `SELECT count(*)`+from, args...).Scan(&total); err != nil {
+	err = t.row(ctx, `SELECT count(*)`+from, args...).Scan(&total)
+	if errors.Is(err, account.ErrNotFound) { // a filter that no row can meet
+		return 0, nil
+	}
+	if err != nil {
 		return 0, err
 	}
 	return total, t.each(ctx, f, `SELECT `+columns+from+` ORDER BY seq DESC LIMIT ? OFFSET ?`, append(args, limit, offset)...)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
@@ -16,27 +17,48 @@ import (
 // program made.
 var ErrNewer = errors.New("the database was made by a newer version of onhook")
 
+// Options are what a database needs beside its Dialect.
+type Options struct {
+	Logger  *slog.Logger  // of what happens to a shared database; nil: slog.Default()
+	Shared  Shared        // nil: nobody but this process writes
+	Silence time.Duration // after which a database that does not answer is taken for lost; 0: never
+}
+
 // Store is an account.Store on a SQL database. It is safe for concurrent use.
 type Store struct {
 	reader // on the pool of readers
 	read   *sql.DB
 	writer *writer
+	feed   *feed
 }
 
 var _ account.Store = (*Store)(nil)
 
-// Open brings the tables up to date, checks the keys, and returns a store that
-// reads from one pool and writes to the other; both are the store's to close,
-// also when Open fails. It returns account.ErrWrongKey when other keys sealed
-// what is in the database and ErrNewer when its tables are from the future.
-func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Keys) (*Store, error) {
-	if err := prepare(ctx, write, d, keys); err != nil {
-		return nil, errors.Join(failed(d, err), read.Close(), write.Close())
+// Open returns a store that reads from one pool and writes to the other, of a
+// database that is prepared. Both are the store's to close, also when Open
+// fails.
+func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Keys, o Options) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
 	}
-	return &Store{reader: reader{conn{read, d}, keys}, read: read, writer: &writer{db: write, dialect: d, keys: keys}}, nil
+	f := &feed{logger: o.Logger}
+	s := &Store{reader: reader{conn{read, d, o.Silence}, keys}, read: read, feed: f,
+		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, shared: o.Shared, name: newName(), feed: f}}
+	if o.Shared != nil {
+		if err := s.row(ctx, `SELECT coalesce(max(number), 0) FROM changes`).Scan(&f.told); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	return s, nil
 }
 
-// prepare brings the tables up to date and checks the keys.
+// Prepare brings the tables up to date and checks the keys. It returns
+// account.ErrWrongKey when other keys sealed what is in the database and
+// ErrNewer when its tables are from the future.
+func Prepare(ctx context.Context, db *sql.DB, d Dialect, keys *account.Keys) error {
+	return Failed(d, prepare(ctx, db, d, keys))
+}
+
 func prepare(ctx context.Context, db *sql.DB, d Dialect, keys *account.Keys) error {
 	name, files := d.Migrations()
 	provider, err := goose.NewProvider(name, db, files,
@@ -55,7 +77,7 @@ func prepare(ctx context.Context, db *sql.DB, d Dialect, keys *account.Keys) err
 		}
 	}
 	var check []byte
-	c := conn{db, d}
+	c := conn{on: db, dialect: d}
 	err = c.row(ctx, `SELECT value FROM settings WHERE name = 'key_check'`).Scan(&check)
 	if errors.Is(err, account.ErrNotFound) {
 		_, err = c.exec(ctx, `INSERT INTO settings (name, value) VALUES ('key_check', ?)`, keys.Check())
@@ -78,10 +100,10 @@ func (s *Store) update(ctx context.Context, f func(context.Context, *tx) error) 
 }
 
 // Subscribe registers f for every committed change.
-func (s *Store) Subscribe(f func(account.Change)) { s.writer.subscribe(f) }
+func (s *Store) Subscribe(f func(account.Change)) { s.feed.subscribe(f) }
 
 // SubscribeAccounts registers f for every committed change of an account.
-func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.writer.subscribeAccounts(f) }
+func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.feed.subscribeAccounts(f) }
 
 // Waiting is the number of changes that wait to be committed.
 func (s *Store) Waiting() int { return s.writer.queued() }

@@ -11,9 +11,8 @@ import (
 // tx is one job's part of a write transaction, and what it changes.
 type tx struct {
 	reader
-	changes  []account.Change
-	accounts []account.AccountChange
-	broken   error // the database may have rolled everything back already: nothing more may run
+	entry  entry
+	broken error // the database may have rolled everything back already: nothing more may run
 }
 
 // exec runs a statement; changed tells whether it touched a row.
@@ -50,7 +49,7 @@ func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string)
 	case err != nil:
 		return err
 	}
-	t.accounts = append(t.accounts, account.AccountChange{After: a})
+	t.entry.accounts = append(t.entry.accounts, account.AccountChange{After: a})
 	return nil
 }
 
@@ -60,7 +59,7 @@ func (t *tx) UpdateAccount(ctx context.Context, before, after account.Account) e
 	if err != nil {
 		return err
 	}
-	t.accounts = append(t.accounts, account.AccountChange{Before: before, After: after})
+	t.entry.accounts = append(t.entry.accounts, account.AccountChange{Before: before, After: after})
 	return nil
 }
 
@@ -68,10 +67,7 @@ func (t *tx) DeleteAccount(ctx context.Context, before account.Account) error {
 	if err := t.one(ctx, `DELETE FROM accounts WHERE auth_id = ?`, before.AuthID); err != nil {
 		return err
 	}
-	if _, err := t.exec(ctx, `DELETE FROM endpoint_counts WHERE owner = ?`, before.AuthID); err != nil {
-		return err
-	}
-	t.accounts = append(t.accounts, account.AccountChange{Before: before})
+	t.entry.accounts = append(t.entry.accounts, account.AccountChange{Before: before})
 	return nil
 }
 
@@ -95,7 +91,7 @@ func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
 	case err != nil:
 		return err
 	}
-	t.changes = append(t.changes, account.Change{Kind: account.Created, After: e})
+	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Created, After: e})
 	return nil
 }
 
@@ -107,7 +103,7 @@ func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint)
 	if err != nil {
 		return err
 	}
-	t.changes = append(t.changes, account.Change{Kind: account.Updated, Before: before, After: after, SecretChanged: before.Secret != after.Secret})
+	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Updated, Before: before, After: after, SecretChanged: before.Secret != after.Secret})
 	return nil
 }
 
@@ -115,6 +111,6 @@ func (t *tx) DeleteEndpoint(ctx context.Context, before account.Endpoint) error 
 	if err := t.one(ctx, `DELETE FROM endpoints WHERE id = ?`, int64(before.ID)); err != nil {
 		return err
 	}
-	t.changes = append(t.changes, account.Change{Kind: account.Deleted, Before: before, SecretChanged: true})
+	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Deleted, Before: before, SecretChanged: true})
 	return nil
 }

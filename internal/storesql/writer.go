@@ -1,13 +1,16 @@
 package storesql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"onhook/internal/account"
 )
@@ -25,19 +28,16 @@ type writer struct {
 	db      *sql.DB
 	dialect Dialect
 	keys    *account.Keys
+	silence time.Duration
+	feed    *feed
+	shared  Shared // nil: nobody else writes
+	name    string // among those that share the database
 
-	mu          sync.Mutex
-	waiting     []*job
-	running     bool
-	closed      bool
-	busy        sync.WaitGroup
-	subscribers subscribers
-}
-
-// subscribers are told what was committed.
-type subscribers struct {
-	endpoints []func(account.Change)
-	accounts  []func(account.AccountChange)
+	mu      sync.Mutex
+	waiting []*job
+	running bool
+	closed  bool
+	busy    sync.WaitGroup
 }
 
 // job is one change on its way.
@@ -46,8 +46,7 @@ type job struct {
 	f        func(context.Context, *tx) error
 	taken    atomic.Bool // begun by the writer, or withdrawn by the submitter
 	done     chan struct{}
-	changes  []account.Change
-	accounts []account.AccountChange
+	entry    entry
 	err      error
 	panicked any
 }
@@ -123,31 +122,11 @@ func (w *writer) run() {
 		}
 		clear(w.waiting[:n])
 		w.waiting = w.waiting[n:]
-		told := w.subscribers // appended to, never changed in place
 		w.mu.Unlock()
 
 		w.commit(batch)
 		for _, j := range batch {
-			if j.err == nil && j.panicked == nil {
-				told.tell(j)
-			}
 			close(j.done)
-		}
-	}
-}
-
-// tell gives them a committed job's changes. A panic of theirs is the
-// submitter's to suffer.
-func (s subscribers) tell(j *job) {
-	defer j.recovered()
-	for _, c := range j.accounts {
-		for _, f := range s.accounts {
-			f(c)
-		}
-	}
-	for _, c := range j.changes {
-		for _, f := range s.endpoints {
-			f(c)
 		}
 	}
 }
@@ -168,28 +147,40 @@ func (w *writer) commit(batch []*job) {
 	if err == nil {
 		return
 	}
-	alone := len(batch) == 1
+	together := len(batch) == 1 || errors.Is(err, errNotBegun) ||
+		// A commit whose answer is lost may have happened. The log will tell.
+		w.shared != nil && errors.Is(err, account.ErrUnavailable)
 	for _, j := range batch {
-		if !alone && !errors.Is(err, errNotBegun) {
+		if !together {
 			err = w.attempt([]*job{j})
 		}
-		if alone || err != nil {
-			j.err, j.changes, j.accounts = err, nil, nil
+		if err != nil {
+			j.err, j.entry = err, entry{}
 		}
 	}
 }
 
-// attempt runs the jobs in one transaction. Without an error it is committed,
-// and each job has its own outcome.
+// attempt runs the jobs in one transaction. Without an error it is committed
+// and told, and each job has its own outcome.
 func (w *writer) attempt(batch []*job) error {
-	t, err := w.db.BeginTx(context.Background(), nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	patience := w.patience(cancel)
+	defer patience.Stop()
+	t, err := w.db.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errNotBegun, failed(w.dialect, err))
+		return fmt.Errorf("%w: %w", errNotBegun, w.failed(ctx, err))
 	}
 	defer t.Rollback() // without effect after the commit
+	patience.Stop()    // statements have their own
+	r := reader{conn{t, w.dialect, w.silence}, w.keys}
+	others, err := w.lock(ctx, r)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotBegun, err)
+	}
 	committing := false
 	for _, j := range batch {
-		if err := w.runOne(t, j, len(batch) > 1); err != nil {
+		if err := w.runOne(r, j, len(batch) > 1); err != nil {
 			return err
 		}
 		committing = committing || j.err == nil && j.panicked == nil
@@ -197,20 +188,83 @@ func (w *writer) attempt(batch []*job) error {
 	if !committing {
 		return nil
 	}
-	if err := t.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", failed(w.dialect, err))
+	number, err := w.log(ctx, r, others, batch)
+	if err != nil {
+		return err
 	}
+	patience = w.patience(cancel)
+	defer patience.Stop()
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", w.failed(ctx, err))
+	}
+	w.feed.committed(others.entries, number, batch)
 	return nil
+}
+
+// patience ends a transaction that the database leaves without an answer.
+func (w *writer) patience(end func()) *time.Timer {
+	return time.AfterFunc(cmp.Or(w.silence, math.MaxInt64), end)
+}
+
+func (w *writer) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: no answer for %v: %w", account.ErrUnavailable, w.silence, err)
+	}
+	return Failed(w.dialect, err)
+}
+
+// behind is what others committed and we have not told yet.
+type behind struct {
+	told    int64
+	entries []entry
+}
+
+// lock makes a transaction the only one that writes, in all processes, so that
+// it sees what the ones before it did.
+func (w *writer) lock(ctx context.Context, r reader) (b behind, err error) {
+	if w.shared == nil {
+		return b, nil
+	}
+	if _, err := r.exec(ctx, w.shared.Lock()); err != nil {
+		return b, err
+	}
+	b.told = w.feed.last()
+	for more := caughtUp; more == caughtUp; {
+		all, err := entries(ctx, r, b.told+int64(len(b.entries)), caughtUp)
+		if err != nil {
+			return b, err
+		}
+		more = len(all)
+		b.entries = append(b.entries, all...)
+	}
+	return b, nil
+}
+
+// log writes down, for other processes, what the batch changes.
+func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (number int64, err error) {
+	if w.shared == nil {
+		return 0, nil
+	}
+	e := entry{number: b.told + int64(len(b.entries)) + 1}
+	for _, j := range batch {
+		if j.err == nil && j.panicked == nil {
+			e.accounts, e.endpoints = append(e.accounts, j.entry.accounts...), append(e.endpoints, j.entry.endpoints...)
+		}
+	}
+	if e.empty() {
+		return 0, nil
+	}
+	return e.number, e.append(ctx, r, w.shared, w.name)
 }
 
 // runOne runs one job. An error is the end of the whole transaction; the job's
 // own failure undoes the job alone.
-func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
-	j.changes, j.accounts, j.err, j.panicked = nil, nil, nil, nil
-	tx := &tx{reader: reader{conn{t, w.dialect}, w.keys}}
+func (w *writer) runOne(r reader, j *job, others bool) error {
+	j.entry, j.err, j.panicked = entry{}, nil, nil
+	tx := &tx{reader: r}
 	if others {
-		if _, err := t.ExecContext(j.ctx, "SAVEPOINT job"); err != nil {
-			return failed(w.dialect, err)
+		if _, err := r.exec(j.ctx, "SAVEPOINT job"); err != nil {
+			return err
 		}
 	}
 	func() {
@@ -225,31 +279,18 @@ func (w *writer) runOne(t *sql.Tx, j *job, others bool) error {
 	}
 	undo := j.err != nil || j.panicked != nil
 	if !undo {
-		j.changes, j.accounts = tx.changes, tx.accounts
+		j.entry = tx.entry
 	}
 	if !others {
 		return nil
 	}
-	end := "RELEASE job"
 	if undo {
-		end = "ROLLBACK TO job; RELEASE job"
+		if _, err := r.exec(j.ctx, "ROLLBACK TO job"); err != nil {
+			return err
+		}
 	}
-	if _, err := t.ExecContext(j.ctx, end); err != nil {
-		return failed(w.dialect, err)
-	}
-	return nil
-}
-
-func (w *writer) subscribe(f func(account.Change)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.subscribers.endpoints = append(w.subscribers.endpoints, f)
-}
-
-func (w *writer) subscribeAccounts(f func(account.AccountChange)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.subscribers.accounts = append(w.subscribers.accounts, f)
+	_, err := r.exec(j.ctx, "RELEASE job")
+	return err
 }
 
 // close lets what waits finish and refuses the rest.

@@ -28,7 +28,7 @@ type settings struct {
 }
 
 // Open opens the file, creating it and its tables where they are missing.
-// Errors are storesql.Open's.
+// Errors are storesql.Prepare's.
 func Open(ctx context.Context, path string, keys *account.Keys) (*storesql.Store, error) {
 	db, err := open(ctx, path, keys, settings{busy: 2 * time.Second})
 	return db.Store, err
@@ -66,7 +66,10 @@ func open(ctx context.Context, path string, keys *account.Keys, set settings) (d
 	readers := max(4, runtime.GOMAXPROCS(0))
 	db.read.SetMaxOpenConns(readers)
 	db.read.SetMaxIdleConns(readers)
-	db.Store, err = storesql.Open(ctx, db.read, db.write, dialect{}, keys)
+	if err := storesql.Prepare(ctx, db.write, dialect{}, keys); err != nil {
+		return db, errors.Join(err, db.read.Close(), db.write.Close())
+	}
+	db.Store, err = storesql.Open(ctx, db.read, db.write, dialect{}, keys, storesql.Options{})
 	return db, err
 }
 

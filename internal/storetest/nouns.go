@@ -182,6 +182,26 @@ func unknown(t *testing.T, s *suite) {
 	if _, err := s.Application(t.Context(), "1"); !errors.Is(err, account.ErrNotFound) {
 		t.Errorf("application: %v", err)
 	}
+	// What no text column can hold is not found like anything else.
+	for _, name := range []string{"\x00", "\xff", "MA_AAAAAAAA\x00"} {
+		if _, err := s.Account(t.Context(), name); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("account %q: %v", name, err)
+		}
+		if _, err := s.Login(t.Context(), name); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("login of %q: %v", name, err)
+		}
+		if got, err := s.Applications(t.Context(), []string{name}); err != nil || len(got) != 0 {
+			t.Errorf("applications %q: %v, %v", name, got, err)
+		}
+		for _, m := range []account.Match{{Exact: account.Some(name)}, {Contains: account.Some(name)}, {StartsWith: account.Some(name)}} {
+			if _, total, err := s.ApplicationPage(t.Context(), main.AuthID, account.ApplicationQuery{Limit: 1, Name: m}); total != 0 || err != nil {
+				t.Errorf("list of applications with %+v: %d, %v", m, total, err)
+			}
+			if _, total := s.names(t, main.AuthID, account.EndpointQuery{Limit: 1, Username: m}); total != 0 {
+				t.Errorf("list of endpoints with %+v: %d", m, total)
+			}
+		}
+	}
 }
 
 func takenUsernames(t *testing.T, s *suite) {

@@ -1,0 +1,26 @@
+package storepostgres
+
+import (
+	"log/slog"
+	"testing"
+
+	"onhook/internal/account"
+	"onhook/internal/storetest"
+	"onhook/test/postgres"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestConformance(t *testing.T) {
+	postgres.Database(t) // keeps the server for all of them
+	storetest.Run(t, func(t *testing.T) storetest.Opener {
+		url := postgres.Database(t)
+		return func(keys *account.Keys) (account.Store, error) {
+			s, err := Open(t.Context(), url, keys, quiet)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		}
+	})
+}

@@ -1,0 +1,221 @@
+package storesql
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"onhook/internal/account"
+)
+
+// ErrFellBehind ends a server that missed changes of others which are gone from
+// the database: it was cut off from it for longer than changeAge, or the
+// database was set back to an earlier state. A new start reads everything.
+var ErrFellBehind = errors.New("changes that other servers made are no longer in the database: this server must be started again")
+
+// How servers on one database follow each other.
+const (
+	changePoll  = 500 * time.Millisecond // when no notification comes through
+	changeAge   = 24 * time.Hour         // how long changes are kept for a server that is cut off
+	changePrune = time.Hour
+)
+
+// entry is what one transaction changed. In a shared database its number is
+// its place in the order of commits.
+type entry struct {
+	number    int64
+	accounts  []account.AccountChange
+	endpoints []account.Change
+}
+
+func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) == 0 }
+
+// feed tells subscribers every committed change, once and in the order of the
+// commits, whoever made it.
+type feed struct {
+	logger *slog.Logger
+
+	mu        sync.Mutex // held while subscribers are told
+	told      int64      // the last number
+	endpoints []func(account.Change)
+	accounts  []func(account.AccountChange)
+}
+
+func (f *feed) last() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
+}
+
+// committed tells what others committed before, and then a batch of our own.
+func (f *feed) committed(others []entry, number int64, batch []*job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range others {
+		f.other(&others[i])
+	}
+	if number != 0 && number <= f.told {
+		return
+	}
+	f.told = max(f.told, number)
+	for _, j := range batch {
+		if j.err == nil && j.panicked == nil {
+			f.own(j)
+		}
+	}
+}
+
+// own tells a job's changes. A subscriber's panic is the submitter's to suffer.
+func (f *feed) own(j *job) {
+	defer j.recovered()
+	f.tell(&j.entry)
+}
+
+// other tells what another process committed, where the program's mistakes have
+// nobody to be told to.
+func (f *feed) other(e *entry) {
+	if e.number <= f.told {
+		return
+	}
+	f.told = e.number
+	defer func() {
+		if v := recover(); v != nil {
+			f.logger.Error("panic", "while", "taking in another server's change", "error", v, "stack", string(debug.Stack()))
+		}
+	}()
+	f.tell(e)
+}
+
+func (f *feed) tell(e *entry) {
+	for _, c := range e.accounts {
+		for _, tell := range f.accounts {
+			tell(c)
+		}
+	}
+	for _, c := range e.endpoints {
+		for _, tell := range f.endpoints {
+			tell(c)
+		}
+	}
+}
+
+// entries reads up to limit entries after the last one told, and checks that
+// none is missing.
+func entries(ctx context.Context, r reader, told int64, limit int) (all []entry, err error) {
+	next := max(told, 1) // the one told last is looked at too: it must be there
+	err = r.each(ctx, func(row scanner) error {
+		var number int64
+		var body string
+		if err := row.Scan(&number, &body); err != nil {
+			return err
+		}
+		if number != next {
+			return fmt.Errorf("%w (%d follows %d)", ErrFellBehind, number, next-1)
+		}
+		next++
+		if number == told {
+			return nil
+		}
+		e, err := parseEntry(r.keys, number, body)
+		all = append(all, e)
+		return err
+	}, `SELECT number, CASE WHEN number = ? THEN '' ELSE body END FROM changes WHERE number >= ? ORDER BY number LIMIT ?`, told, told, limit+1)
+	if err == nil && told > 0 && next == told {
+		err = fmt.Errorf("%w (%d is gone)", ErrFellBehind, told)
+	}
+	return all, err
+}
+
+// append writes an entry and has the others look for it. The transaction holds
+// the lock.
+func (e *entry) append(ctx context.Context, r reader, s Shared, self string) error {
+	body, err := e.format(r.keys)
+	if err != nil {
+		return err
+	}
+	if _, err := r.exec(ctx, `INSERT INTO changes (number, at, body) VALUES (?, ?, ?)`, e.number, time.Now().Unix(), body); err != nil {
+		return err
+	}
+	_, err = r.exec(ctx, s.Notify(), self)
+	return err
+}
+
+// The body of an entry: JSON, in which secrets are sealed as they are in their
+// tables. account.Secret itself refuses to be written.
+type (
+	entryJSON struct {
+		Accounts  []account.AccountChange `json:",omitempty"`
+		Endpoints []changeJSON            `json:",omitempty"`
+	}
+	changeJSON struct {
+		Kind          account.ChangeKind
+		Before, After *endpointJSON `json:",omitempty"`
+		SecretChanged bool          `json:",omitempty"`
+	}
+	endpointJSON struct {
+		account.Endpoint
+		Secret []byte
+	}
+)
+
+func (e *entry) format(keys *account.Keys) (string, error) {
+	seal := func(e account.Endpoint) *endpointJSON {
+		if e.ID == 0 {
+			return nil
+		}
+		return &endpointJSON{e, keys.SealSecret(e.ID, e.Secret)}
+	}
+	out := entryJSON{Accounts: e.accounts}
+	for _, c := range e.endpoints {
+		out.Endpoints = append(out.Endpoints, changeJSON{c.Kind, seal(c.Before), seal(c.After), c.SecretChanged})
+	}
+	body, err := json.Marshal(out)
+	return string(body), err
+}
+
+func parseEntry(keys *account.Keys, number int64, body string) (entry, error) {
+	var in entryJSON
+	if err := json.Unmarshal([]byte(body), &in); err != nil {
+		return entry{}, fmt.Errorf("change %d: %w", number, err)
+	}
+	e := entry{number: number, accounts: in.Accounts}
+	for _, c := range in.Endpoints {
+		before, err := c.Before.open(keys)
+		if err != nil {
+			return entry{}, err
+		}
+		after, err := c.After.open(keys)
+		if err != nil {
+			return entry{}, err
+		}
+		e.endpoints = append(e.endpoints, account.Change{Kind: c.Kind, Before: before, After: after, SecretChanged: c.SecretChanged})
+	}
+	return e, nil
+}
+
+func (e *endpointJSON) open(keys *account.Keys) (out account.Endpoint, err error) {
+	if e == nil {
+		return out, nil
+	}
+	out = e.Endpoint
+	out.Secret, err = keys.OpenSecret(out.ID, e.Secret)
+	return out, err
+}
+
+func (f *feed) subscribe(tell func(account.Change)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.endpoints = append(slices.Clip(f.endpoints), tell)
+}
+
+func (f *feed) subscribeAccounts(tell func(account.AccountChange)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.accounts = append(slices.Clip(f.accounts), tell)
+}
