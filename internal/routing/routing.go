@@ -59,8 +59,10 @@ type Caller struct {
 
 // Media is what a request asks to exchange.
 type Media struct {
-	Audio bool // an audio stream, or no SDP at all
-	Video bool
+	Audio  bool // an audio stream, or no session description at all
+	Video  bool
+	Other  bool // a stream of another kind
+	Opaque bool // there may be streams, but nobody here can read which
 }
 
 // Request is what a decision depends on.
@@ -86,13 +88,16 @@ const (
 // Decision is the answer. A refusal has Status, Reason and Sentence; a request
 // that goes through to an endpoint has Callee and at least one target.
 type Decision struct {
-	Allowed  bool
-	Via      Via
-	Callee   Endpoint
-	Targets  []location.Binding // in the order to try; see Groups
-	Status   int
-	Reason   string
-	Sentence string
+	Allowed bool
+	Via     Via
+	Callee  Endpoint
+	Targets []location.Binding // in the order to try; see NextGroup
+	// WithoutVideo is set where the call goes on and its video streams do not: one
+	// side may not use video.
+	WithoutVideo bool
+	Status       int
+	Reason       string
+	Sentence     string
 }
 
 // Router decides with one server's names and bindings.
@@ -118,20 +123,22 @@ func (r *Router) Decide(req Request) Decision {
 		return refuse(d, 403, "relay.denied", "This server does not relay calls from outside")
 	}
 	allow := req.Caller.Endpoint.Allow
+	switch {
+	case d.Via == ViaPhones && !allow.Phones:
+		return refuse(d, 403, "permission.allow_phones", "This endpoint may not call phone numbers")
+	case d.Via == ViaApplication && !allow.Apps:
+		return refuse(d, 403, "permission.allow_apps", "This endpoint may not call applications")
+	case d.Via == ViaOtherDomains && !allow.OtherDomains:
+		return refuse(d, 403, "permission.allow_other_domains", "This endpoint may not call other domains")
+	}
+	if status, reason, sentence := Forbidden(req.Method, req.Media, allow, "This endpoint"); status != 0 {
+		return refuse(d, status, reason, sentence)
+	}
 	switch d.Via {
 	case ViaPhones:
-		if !allow.Phones {
-			return refuse(d, 403, "permission.allow_phones", "This endpoint may not call phone numbers")
-		}
 		return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
 	case ViaApplication:
-		if !allow.Apps {
-			return refuse(d, 403, "permission.allow_apps", "This endpoint may not call applications")
-		}
 		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
-	}
-	if !allow.OtherDomains {
-		return refuse(d, 403, "permission.allow_other_domains", "This endpoint may not call other domains")
 	}
 	return refuse(d, 404, "other_domains.no_route", "There is no route to other domains in this version")
 }
@@ -176,13 +183,13 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 		if !req.Caller.Endpoint.Allow.SameDomain && strings.EqualFold(d.Callee.Domain, req.Caller.Endpoint.Domain) {
 			return refuse(d, 403, "permission.allow_same_domain", "This endpoint may not call endpoints of its own domain")
 		}
-		if reason, sentence := forbidden(req, req.Caller.Endpoint.Allow, "This endpoint"); reason != "" {
-			return refuse(d, 403, reason, sentence)
+		if status, reason, sentence := Forbidden(req.Method, req.Media, req.Caller.Endpoint.Allow, "This endpoint"); status != 0 {
+			return refuse(d, status, reason, sentence)
 		}
 	}
 	if known {
-		if reason, sentence := forbidden(req, d.Callee.Allow, "The called endpoint"); reason != "" {
-			return refuseTo(req, d, 403, reason, sentence)
+		if status, reason, sentence := Forbidden(req.Method, req.Media, d.Callee.Allow, "The called endpoint"); status != 0 {
+			return refuseTo(req, d, status, reason, sentence)
 		}
 	}
 	if !known {
@@ -197,18 +204,27 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 	}
 	Order(d.Targets)
 	d.Allowed = true
+	d.WithoutVideo = req.Media.Video && !(d.Callee.Allow.Video && (external || req.Caller.Endpoint.Allow.Video))
 	return d
 }
 
-// forbidden tests the flags that hold for both sides of a request.
-func forbidden(req Request, allow account.Permissions, who string) (reason, sentence string) {
+// Forbidden tests the flags that hold for both sides of a request, within a call
+// as at its beginning; who names the side in the sentence. The status is 0 when
+// none forbids it. A video stream beside others forbids nothing: it alone is
+// refused. A description that nobody can read might hold one.
+func Forbidden(method sip.Method, media Media, allow account.Permissions, who string) (status int, reason, sentence string) {
+	offers := method == sip.INVITE || method == sip.UPDATE
 	switch {
-	case req.Method == sip.MESSAGE && !allow.Message:
-		return "permission.allow_message", who + " may not exchange messages"
-	case req.Method == sip.INVITE && req.Media.Audio && !allow.Voice:
-		return "permission.allow_voice", who + " may not take part in voice calls"
+	case method == sip.MESSAGE && !allow.Message:
+		return 403, "permission.allow_message", who + " may not exchange messages"
+	case offers && media.Audio && !allow.Voice:
+		return 403, "permission.allow_voice", who + " may not take part in voice calls"
+	case offers && media.Opaque && !allow.Video:
+		return 488, "media.unreadable", who + " may not use video, and the session description cannot be read"
+	case offers && media.Video && !media.Audio && !media.Other && !allow.Video:
+		return 488, "permission.allow_video", who + " may not use video, and the call has nothing else"
 	}
-	return "", ""
+	return 0, "", ""
 }
 
 // refuseTo refuses a request to an endpoint of ours. To a caller from outside

@@ -17,10 +17,13 @@ type fixture struct{}
 var defaults = account.Permissions{Voice: true, Message: true, SameDomain: true, Phones: true, Apps: true}
 
 func (fixture) Endpoint(domain, user string) (Endpoint, bool) {
-	id, ok := map[string]account.EndpointID{"alice": 1, "bob": 2, "carol": 3, "mute": 4, "1001": 5}[strings.ToLower(user)]
+	id, ok := map[string]account.EndpointID{"alice": 1, "bob": 2, "carol": 3, "mute": 4, "1001": 5, "vera": 6}[strings.ToLower(user)]
 	e := Endpoint{ID: id, Username: user, Domain: domain, Allow: defaults}
-	if id == 4 {
+	switch id {
+	case 4:
 		e.Allow = account.Permissions{SameDomain: true}
+	case 6:
+		e.Allow.Video = true
 	}
 	return e, ok
 }
@@ -35,7 +38,7 @@ func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Bindi
 	switch key {
 	case 2:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}}, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}})
-	case 4, 5:
+	case 4, 5, 6:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}})
 	}
 	return dst
@@ -91,8 +94,17 @@ func decide(t *testing.T, router Router, words []string) string {
 		t.Fatalf("%s: %v", words[1], err)
 	}
 	req.Method, req.Target = words[0], u
-	req.Media = Media{Audio: strings.Contains(words[2], "audio"), Video: strings.Contains(words[2], "video")}
+	for word := range strings.SplitSeq(strings.TrimPrefix(words[2], "-"), "+") {
+		is, ok := map[string]*bool{"audio": &req.Media.Audio, "video": &req.Media.Video, "other": &req.Media.Other, "opaque": &req.Media.Opaque, "": new(bool)}[word]
+		if !ok {
+			t.Fatalf("no media %q", word)
+		}
+		*is = true
+	}
 	d := router.Decide(req)
+	if d.Allowed && d.WithoutVideo {
+		return fmt.Sprintf("%s %d without video", d.Via, len(d.Targets))
+	}
 	if d.Allowed {
 		return fmt.Sprintf("%s %d", d.Via, len(d.Targets))
 	}

@@ -110,12 +110,12 @@ func TestWrongPasswordsBanOnePair(t *testing.T) {
 		expect("bob", "password-1", "200")
 	}
 	for range 9 {
-		expect("bob", "guess", "401")
+		expect("bob", "guess", "401 auth.bad_credentials")
 	}
 	expect("bob", "password-1", "200") // forgives
 	for _, user := range []string{"bob", "nobody"} {
 		for range 10 {
-			expect(user, "guess", "401")
+			expect(user, "guess", "401 auth.bad_credentials")
 		}
 		expect(user, "guess", "403 auth.banned")
 	}
@@ -150,7 +150,7 @@ func TestWrongPasswordsBanOnePair(t *testing.T) {
 	if status, _ := in.admin(t, "DELETE", "/v1/admin/bans/"); status != 204 {
 		t.Errorf("all lifted: %d", status)
 	}
-	expect("nobody", "guess", "401")
+	expect("nobody", "guess", "401 auth.bad_credentials")
 }
 
 // A wrong digest on a nonce that is not good shows no source: anybody may write
@@ -177,7 +177,7 @@ func TestBansThatRefuseNothing(t *testing.T) {
 		in := startWithBans(t, mode)
 		cseq := 0
 		for range 12 {
-			if got := in.attempt(t, &cseq, "bob", "guess"); got != "401" {
+			if got := in.attempt(t, &cseq, "bob", "guess"); got != "401 auth.bad_credentials" {
 				t.Fatalf("%s: %s", mode, got)
 			}
 		}

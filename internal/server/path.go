@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/maphash"
@@ -103,6 +102,7 @@ func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 		return
 	}
 	msg := sip.AppendReply(nil, m, flow.Remote, err.Status, err.Reason, p.toTag(m))
+	msg = p.appendReason(msg, "request.malformed", "The message cannot be read")
 	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 
@@ -146,6 +146,7 @@ func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
 		for c := m.Values(sip.ProxyRequire); c.Next(); {
 			msg = sip.AppendHeader(msg, sip.Unsupported, c.Value)
 		}
+		msg = p.appendReason(msg, "request.extension", "This server does not support what Proxy-Require asks for")
 		p.send(m, flow, sip.AppendBody(msg, nil))
 		return false
 	}
@@ -227,6 +228,9 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 	buf := p.buffers.Get().(*[]byte)
 	msg := sip.AppendReply((*buf)[:0], m, flow.Remote, status, "", p.toTag(m))
 	msg = p.auth.AppendChallenge(msg, m, challenge, domain, flow, result.Verdict == sipauth.Stale, credentials)
+	if result.Verdict == sipauth.Wrong { // for an unknown name as for a wrong password
+		msg = p.appendReason(msg, "auth.bad_credentials", "The credentials are wrong")
+	}
 	*buf = sip.AppendBody(msg, nil)
 	p.send(m, flow, *buf)
 	p.buffers.Put(buf)
@@ -375,9 +379,13 @@ func (p *path) begin(m *sip.Message, flow sip.Flow) *siptransaction.Server {
 func (p *path) unavailable(m *sip.Message, flow sip.Flow, reason, sentence string) {
 	msg := sip.AppendReply(nil, m, flow.Remote, 503, "", p.toTag(m))
 	msg = sip.AppendNumber(msg, sip.RetryAfter, 5)
-	msg = sip.AppendHeader(msg, sip.Warning, "399 "+p.names.first()+" "+strconv.Quote(sentence))
-	msg = sip.AppendField(msg, sipproxy.ReasonHeader, reason)
+	msg = p.appendReason(msg, reason, sentence)
 	p.send(m, flow, sip.AppendBody(msg, nil))
+}
+
+// appendReason says why a request is refused.
+func (p *path) appendReason(msg []byte, reason, sentence string) []byte {
+	return sipproxy.AppendReason(msg, p.names.first(), reason, sentence)
 }
 
 // refuse answers a request statelessly (RFC 3261 8.2.7).
@@ -403,15 +411,6 @@ func (p *path) toTag(m *sip.Message) string {
 	h.WriteString(m.Via.Branch())
 	h.WriteString(m.From.Tag())
 	return strconv.FormatUint(h.Sum64(), 36)
-}
-
-// media says what an INVITE offers: audio where it has an audio stream or no
-// SDP that can be read.
-func media(m *sip.Message) routing.Media {
-	return routing.Media{
-		Audio: bytes.Contains(m.Body, []byte("\nm=audio")) || !bytes.Contains(m.Body, []byte("\nm=")),
-		Video: bytes.Contains(m.Body, []byte("\nm=video")),
-	}
 }
 
 func routable(e directory.Entry) routing.Endpoint {

@@ -144,7 +144,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.router = routing.Router{Names: p.names, Bindings: p.index, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, Ours: p.names.Ours, Key: cookieKey,
-		Feeds: &s.calls, Logger: s.logger.With("package", "sipproxy"),
+		Feeds: &s.calls, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err

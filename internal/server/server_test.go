@@ -215,7 +215,7 @@ func TestRefusals(t *testing.T) {
 		{"From of ours", request("INVITE", "sip:bob@example.com", "sip:bob@example.com"), "407", ""},
 		{"MESSAGE, From of ours", request("MESSAGE", "sip:bob@example.com", "sip:nobody@example.com"), "407", ""},
 		{"no hops left", request("INVITE", "sip:bob@example.com", stranger, "Max-Forwards: 0\n"), "483", "request.too_many_hops"},
-		{"Proxy-Require", request("INVITE", "sip:bob@example.com", stranger, "Proxy-Require: magic\n"), "420", ""},
+		{"Proxy-Require", request("INVITE", "sip:bob@example.com", stranger, "Proxy-Require: magic\n"), "420", "request.extension"},
 		{"scheme", request("OPTIONS", "unknown:thing", stranger), "416", "request.scheme"},
 		{"foreign registrar", request("REGISTER", "sip:elsewhere.example", stranger), "403", "relay.denied"},
 		{"within no dialog", strings.Replace(request("BYE", "sip:bob@example.com", stranger), ">\nCall-ID", ">;tag=x\nCall-ID", 1), "481", "dialog.unknown"},

@@ -69,13 +69,16 @@ func withoutChallenges(resp *sip.Message) *sip.Message {
 func AppendRefusal(dst []byte, req *sip.Message, source sip.Flow, status int, toTag, domain, reason, sentence string) []byte {
 	dst = sip.AppendReply(dst, req, source.Remote, status, "", toTag)
 	if reason != "" {
-		if domain == "" {
-			domain = "onhook"
-		}
-		dst = sip.AppendHeader(dst, sip.Warning, "399 "+domain+" "+strconv.Quote(sentence))
-		dst = sip.AppendField(dst, ReasonHeader, reason)
+		dst = AppendReason(dst, domain, reason, sentence)
 	}
 	return sip.AppendBody(dst, nil)
+}
+
+// AppendReason writes the Warning and the code that a refusal carries (RFC 3261
+// 20.43).
+func AppendReason(dst []byte, domain, reason, sentence string) []byte {
+	dst = sip.AppendHeader(dst, sip.Warning, "399 "+domain+" "+strconv.Quote(sentence))
+	return sip.AppendField(dst, ReasonHeader, reason)
 }
 
 // ReasonHeader carries the code of a refusal.

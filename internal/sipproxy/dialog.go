@@ -128,6 +128,7 @@ func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
 		return false
 	}
 	w := rewrite{req: req, source: source, flow: flow, uri: req.RequestURI, branch: siptransaction.NewBranch(), skipRoutes: a.routes, hops: hops - 1}
+	req.Body = p.body(req, sip.ACK, a.cookie.Caller.Endpoint, a.cookie.Callee.Endpoint)
 	buf := p.buffers.Get().(*[]byte)
 	defer p.buffers.Put(buf)
 	*buf = w.append(p, (*buf)[:0])

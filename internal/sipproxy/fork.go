@@ -204,10 +204,24 @@ func (f *fork) provisional(b *branch, resp *sip.Message) {
 
 // forwardResponse sends a device's response upstream. The caller holds mu.
 func (f *fork) forwardResponse(resp *sip.Message, status int, extra []byte) {
+	body := resp.Body
+	if status < 300 { // the description in a refusal says what would be possible, and offers nothing
+		caller, callee := f.sides()
+		body = f.proxy.body(resp, f.method, caller, callee)
+	}
 	buf := f.proxy.buffers.Get().(*[]byte)
-	*buf = appendResponse((*buf)[:0], resp, status, extra)
+	*buf = appendResponse((*buf)[:0], resp, status, extra, body)
 	f.tx.Respond(status, *buf)
 	f.proxy.buffers.Put(buf)
+}
+
+// sides are the endpoints between which the request goes, in the order of the
+// call.
+func (f *fork) sides() (caller, callee account.EndpointID) {
+	if f.inDialog != nil {
+		return f.inDialog.cookie.Caller.Endpoint, f.inDialog.cookie.Callee.Endpoint
+	}
+	return f.caller.Endpoint, f.callee
 }
 
 // success passes on a 2xx. Every 2xx to an INVITE goes upstream, also a second
@@ -488,7 +502,7 @@ func (f *fork) reply(status int, reason, sentence string) {
 		tag = f.tx.ToTag() // RFC 3261 9.2: the one in the answer to a CANCEL
 	}
 	buf := f.proxy.buffers.Get().(*[]byte)
-	*buf = AppendRefusal((*buf)[:0], f.req, f.source, status, tag, "", reason, sentence)
+	*buf = AppendRefusal((*buf)[:0], f.req, f.source, status, tag, f.proxy.Domain, reason, sentence)
 	f.tx.Respond(status, *buf)
 	f.proxy.buffers.Put(buf)
 }

@@ -32,6 +32,16 @@ type Bindings interface {
 	Lookup(key location.Key, dst []location.Binding) []location.Binding
 }
 
+// Policy says what the two sides of a call may exchange, by what holds at this
+// moment. An endpoint of 0 is somebody else's.
+type Policy interface {
+	// Request refuses a request within a call, or nil.
+	Request(m *sip.Message, caller, callee account.EndpointID) *Refusal
+	// Body returns what a message that may carry an offer or an answer goes on
+	// with: its own body, another one, or none.
+	Body(m *sip.Message, caller, callee account.EndpointID) []byte
+}
+
 // Config is what a Proxy is made of.
 type Config struct {
 	Transport    Transport
@@ -39,6 +49,10 @@ type Config struct {
 	Bindings     Bindings
 	// Ours reports whether a Route's host and port are this server.
 	Ours func(host string, port uint16) bool
+	// Policy is asked about what passes within a call; nil forbids nothing.
+	Policy Policy
+	// Domain stands in the Warning of refusals.
+	Domain string
 	// Key seals dialog cookies; the same after a restart.
 	Key      []byte
 	MaxCalls int           // calls open at the same time; 0 means 200,000
@@ -120,6 +134,7 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		targets: d.Targets,
 	}
 	f.method = f.req.Method
+	f.req.Body = p.body(f.req, f.method, caller.Endpoint, f.callee)
 	if f.loopMark = p.loopMark(req.RequestURI); loops(req, f.loopMark) {
 		f.reply(482, "request.loop", "The request has been here before")
 		return
@@ -141,7 +156,9 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 	p.run(f)
 }
 
-// ForwardInDialog sends an admitted request to the other side of its call.
+// ForwardInDialog sends an admitted request to the other side of its call, if
+// both may exchange what it asks for. A refusal takes the transaction too: the
+// ACK of a refused INVITE ends there.
 func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, source sip.Flow, a *Admission) {
 	f := &fork{
 		proxy:    p,
@@ -156,6 +173,13 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 		inDialog: a,
 	}
 	f.method = f.req.Method
+	if p.Policy != nil {
+		if no := p.Policy.Request(f.req, a.cookie.Caller.Endpoint, a.cookie.Callee.Endpoint); no != nil {
+			f.reply(no.Status, no.Reason, no.Sentence)
+			return
+		}
+	}
+	f.req.Body = p.body(f.req, f.method, a.cookie.Caller.Endpoint, a.cookie.Callee.Endpoint)
 	a.last = f.method == sip.NOTIFY && subscriptionOver(req)
 	p.run(f)
 }
@@ -217,6 +241,18 @@ func (p *Proxy) Cancel(tx *siptransaction.Server, cancel *sip.Message) {
 		reason, _ := cancel.Value(sip.Reason)
 		f.cancel(reason)
 	}
+}
+
+// body is what a message goes on with between two sides of a call. Offers and
+// answers travel in these requests and their responses (RFC 6337 2).
+func (p *Proxy) body(m *sip.Message, method sip.Method, caller, callee account.EndpointID) []byte {
+	switch method {
+	case sip.INVITE, sip.ACK, sip.PRACK, sip.UPDATE:
+		if len(m.Body) > 0 && p.Policy != nil {
+			return p.Policy.Body(m, caller, callee)
+		}
+	}
+	return m.Body
 }
 
 // OwnRoutes counts the Route values at the top that are this server's, and

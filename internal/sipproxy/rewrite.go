@@ -142,8 +142,8 @@ func maxForwards(req *sip.Message) uint32 {
 }
 
 // appendResponse writes a response as it goes on upstream (RFC 3261 16.7):
-// without our Via. extra is whole header fields to put in.
-func appendResponse(dst []byte, resp *sip.Message, status int, extra []byte) []byte {
+// without our Via, and with this body. extra is whole header fields to put in.
+func appendResponse(dst []byte, resp *sip.Message, status int, extra, body []byte) []byte {
 	reason := resp.Reason
 	if status != resp.Status {
 		reason = ""
@@ -163,5 +163,5 @@ func appendResponse(dst []byte, resp *sip.Message, status int, extra []byte) []b
 		}
 	}
 	dst = append(dst, extra...)
-	return sip.AppendBody(dst, resp.Body)
+	return sip.AppendBody(dst, body)
 }

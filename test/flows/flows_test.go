@@ -28,6 +28,14 @@ func (a api) CreateEndpoint(prefix string, fields map[string]any) (devserver.End
 	return e, err
 }
 
+func (a api) ChangeEndpoint(id string, fields map[string]any) error {
+	status, err := a.API("POST", "Endpoint/"+id+"/", fields, nil)
+	if err == nil && status != 202 {
+		err = fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
 func (a api) Registered(id string) (string, error) {
 	var e devserver.Endpoint
 	_, err := a.API("GET", "Endpoint/"+id+"/", nil, &e)

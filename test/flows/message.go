@@ -2,6 +2,8 @@ package flows
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -113,7 +115,7 @@ func (r *run) transmit(p *peer, d *dialog, m *sippeer.Message, s Step, credentia
 
 // edit applies one indented line of a message to be sent: «Name: value» (the
 // first one of a name replaces ours, further ones are added), «-Name»,
-// «uri: …», «body: …», «body none», «body video», «credentials» (answers the
+// «uri: …», «body: …», «body none», «body video», «body file NAME», «credentials» (answers the
 // last challenge seen in this dialog).
 func (r *run) edit(p *peer, d *dialog, m *sippeer.Message, line string, replaced map[string]bool) error {
 	line, err := expand(line, r.lookup)
@@ -133,6 +135,11 @@ func (r *run) edit(p *peer, d *dialog, m *sippeer.Message, line string, replaced
 		if err == nil {
 			m.Set("Proxy-Authorization", answer)
 		}
+		return err
+	}
+	if name, ok := strings.CutPrefix(line, "body file "); ok {
+		text, err := os.ReadFile(filepath.Join("bodies", name))
+		m.Body = strings.ReplaceAll(string(text), "\n", "\r\n")
 		return err
 	}
 	if name, ok := strings.CutPrefix(line, "-"); ok {

@@ -16,6 +16,7 @@ const waitLimit = 6 * time.Second
 // API is what a flow needs of the REST API.
 type API interface {
 	CreateEndpoint(prefix string, fields map[string]any) (devserver.Endpoint, error)
+	ChangeEndpoint(id string, fields map[string]any) error
 	Registered(id string) (string, error)
 }
 
@@ -122,6 +123,8 @@ func (r *run) step(s Step) error {
 		return nil
 	case "quiet":
 		return r.quiet(p)
+	case "changes":
+		return r.change(p, s.Args)
 	case "is":
 		return r.is(p, strings.Join(s.Args, " "))
 	}
@@ -306,6 +309,19 @@ func (p *peer) dialog(name string) *dialog {
 		p.dialogs[name] = d
 	}
 	return d
+}
+
+// change handles «bob changes FIELD=VALUE…».
+func (r *run) change(p *peer, args []string) error {
+	fields := map[string]any{}
+	for _, arg := range args {
+		key, value, ok := strings.Cut(arg, "=")
+		if !ok {
+			return fmt.Errorf("%q: want field=value", arg)
+		}
+		fields[key] = value
+	}
+	return r.api.ChangeEndpoint(p.endpoint.ID, fields)
 }
 
 // quiet proves that nothing has come: a round trip to the server is made, and
