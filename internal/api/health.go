@@ -3,6 +3,9 @@ package api
 import (
 	_ "embed"
 	"net/http"
+	"sync"
+
+	"onhook/internal/apidoc"
 )
 
 //go:embed openapi.yaml
@@ -54,4 +57,18 @@ func (h *handler) metrics(*request) (reply, error) {
 func (h *handler) openapi(*request) (reply, error) {
 	return reply{status: http.StatusOK, raw: openapiDocument, quiet: true,
 		header: map[string]string{"Content-Type": "application/yaml"}}, nil
+}
+
+// docsPage is the document as a page for people.
+var docsPage = sync.OnceValues(func() ([]byte, error) { return apidoc.Render(openapiDocument) })
+
+func (h *handler) docs(*request) (reply, error) {
+	page, err := docsPage()
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, raw: page, quiet: true, header: map[string]string{
+		"Content-Type":            "text/html; charset=utf-8",
+		"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+	}}, nil
 }

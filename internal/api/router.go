@@ -59,6 +59,7 @@ var routes = compile([]route{
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},
 	{template: "/openapi.yaml", public: true, methods: map[string]serveFunc{"GET": (*handler).openapi}},
+	{template: "/docs", public: true, methods: map[string]serveFunc{"GET": (*handler).docs}},
 })
 
 // accountTemplate is also served with two slashes at its end: an SDK asks so.
