@@ -124,7 +124,7 @@ func (n node) writeJSON(out *bytes.Buffer) {
 
 func writeScalar(out *bytes.Buffer, v any) {
 	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false) // the template does that
+	e.SetEscapeHTML(false)  // the template does that
 	if e.Encode(v) != nil { // of a YAML scalar only for NaN and infinity
 		out.WriteString("null")
 	}
