@@ -50,7 +50,7 @@ var ours = map[string][]string{
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
 	"internal/storepostgres":        {"internal/account", "internal/storesql"},
 	"internal/storetest":            {"internal/account"},
-	"internal/locationpebble":       {"internal/location", "internal/sip"},
+	"internal/locationlog":          {"internal/location"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},
 	// HTTP and SIP meet in the nouns
@@ -78,7 +78,6 @@ var doors = map[string][]string{
 		"internal/siptransport"}, // the WebSocket handshake's header type
 
 	"github.com/alecthomas/kong":          {"cmd/onhook"},
-	"github.com/cockroachdb/pebble":       {"internal/locationpebble"},
 	"github.com/gobwas/ws":                {"internal/siptransport"},
 	"github.com/goccy/go-yaml":            {"internal/config", "internal/apidoc"},
 	"github.com/google/uuid":              {"internal/account", "internal/api", "internal/location"},

@@ -23,7 +23,7 @@ import (
 	"onhook/internal/directory"
 	"onhook/internal/floodguard"
 	"onhook/internal/location"
-	"onhook/internal/locationpebble"
+	"onhook/internal/locationlog"
 	"onhook/internal/metrics"
 	"onhook/internal/registrar"
 	"onhook/internal/routing"
@@ -86,7 +86,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := dir.Load(ctx, s.store); err != nil {
 		return fmt.Errorf("load endpoints: %w", err)
 	}
-	journal, err := locationpebble.Open(locationpebble.Config{Dir: cfg.LocationPath(), Logger: s.logger.With("package", "locationpebble")})
+	journal, err := locationlog.Open(locationlog.Config{Dir: cfg.LocationPath(), Logger: s.logger.With("package", "locationlog")})
 	if err != nil {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}

@@ -1,4 +1,4 @@
-package locationpebble
+package locationlog
 
 import (
 	"bufio"
@@ -22,6 +22,7 @@ const (
 	stormWorkers = 32
 	stormKeys    = 8 // of each worker
 	stormDir     = "ONHOOK_TEST_STORM_DIR"
+	stormRoom    = 32 << 10 // of a segment: the storm is compacted all the time
 )
 
 func TestMain(m *testing.M) {
@@ -59,7 +60,7 @@ func (o *operation) Committed(err error) { o.done <- err }
 
 // storm runs in the child until it is killed.
 func storm(dir string) error {
-	j, err := Open(Config{Dir: dir})
+	j, err := Open(Config{Dir: dir, minRoom: stormRoom})
 	if err != nil {
 		return err
 	}
