@@ -16,6 +16,8 @@ type engine struct {
 
 var engines = []engine{
 	{"locationlog", func(dir string) (location.Journal, error) { return locationlog.Open(locationlog.Config{Dir: dir}) }},
-	{"Pebble", func(dir string) (location.Journal, error) { return locationpebble.Open(locationpebble.Config{Dir: dir}) }},
+	{"Pebble", func(dir string) (location.Journal, error) {
+		return locationpebble.Open(locationpebble.Config{Dir: dir})
+	}},
 	{"SQLite", func(dir string) (location.Journal, error) { return sqlite.Open(dir) }},
 }
