@@ -41,10 +41,11 @@ var ours = map[string][]string{
 	"internal/sipauth":        {"internal/sip"},
 	"internal/sipresolve":     {"internal/sip"},
 	// what the server does with a request
-	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location"},
-	"internal/routing":   {"internal/sip", "internal/account", "internal/location"},
+	"internal/sipgruu":   {"internal/sip", "internal/location"},
+	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location", "internal/sipgruu"},
+	"internal/routing":   {"internal/sip", "internal/account", "internal/location", "internal/sipgruu"},
 	"internal/sipproxy": {"internal/sip", "internal/siptransaction", "internal/sipresolve", "internal/routing",
-		"internal/location", "internal/account", "internal/callrecord"},
+		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu"},
 	// adapters
 	"internal/storesql":             {"internal/account"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},

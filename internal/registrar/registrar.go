@@ -11,6 +11,7 @@ import (
 
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 // Config says how a Registrar behaves. Zero values mean the defaults.
@@ -32,6 +33,8 @@ type Config struct {
 	// Watch is called when a device has been told FlowTimer on a connection:
 	// whoever is silent for much longer is gone. It must not block.
 	Watch func(flow sip.Flow)
+	// GRUUs makes the URIs of devices (RFC 5627); nil: none are given.
+	GRUUs *sipgruu.GRUUs
 
 	// Admit is asked, under the lock that orders all changes of an
 	// address-of-record, whether AOR.Generation still holds. It closes the gap
@@ -43,8 +46,9 @@ type Config struct {
 // AOR is the address-of-record a REGISTER is for.
 type AOR struct {
 	Key         location.Key
+	Username    string // as it stands in the GRUUs of its devices
 	MaxContacts int    // 0: the default
-	Domain      string // named in Warning header fields
+	Domain      string // named in Warning header fields and GRUUs
 	Generation  uint64 // of its credentials, for Config.Admit
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 // newTag makes the To tag of the reply.
@@ -58,7 +59,7 @@ func (g *registration) respond(status int) {
 func (g *registration) appendUnsupported(dst []byte) []byte {
 	separator := "Unsupported: "
 	for c := g.req.Values(sip.Require); c.Next(); {
-		if !supported(c.Value) {
+		if !g.r.supported(c.Value) {
 			dst = append(dst, separator...)
 			dst = append(dst, c.Value...)
 			separator = ", "
@@ -76,7 +77,7 @@ func (g *registration) appendRetryAfter(dst []byte) []byte {
 func (g *registration) renderOK(s *location.Set) {
 	g.begin(200)
 	for i := len(s.Bindings) - 1; i >= 0; i-- {
-		g.buf = appendContact(g.buf, &s.Bindings[i], s.Now)
+		g.buf = g.appendContact(g.buf, &s.Bindings[i], s.Now)
 	}
 	if g.path != "" && g.req.HasOption(sip.Supported, "path") {
 		g.buf = sip.AppendHeader(g.buf, sip.Path, g.path) // RFC 3327 5.3
@@ -92,7 +93,11 @@ func (g *registration) renderOK(s *location.Set) {
 	if g.keptAlive && g.r.flowTimer > 0 {
 		g.buf = sip.AppendNumber(g.buf, sip.FlowTimer, g.flowTimer()) // RFC 5626 6
 	}
-	g.buf = sip.AppendHeader(g.buf, sip.Supported, "path, outbound")
+	g.buf = append(g.buf, "Supported: path, outbound"...)
+	if g.r.cfg.GRUUs != nil {
+		g.buf = append(g.buf, ", gruu"...)
+	}
+	g.buf = append(g.buf, "\r\n"...)
 	g.buf = append(g.buf, "Date: "...)
 	g.buf = s.Now.UTC().AppendFormat(g.buf, "Mon, 02 Jan 2006 15:04:05 GMT")
 	g.buf = append(g.buf, "\r\n"...)
@@ -110,11 +115,18 @@ func (g *registration) flowTimer() uint32 {
 	return min(g.r.flowTimer, udpFlowTimer)
 }
 
-func appendContact(dst []byte, b *location.Binding, now time.Time) []byte {
+func (g *registration) appendContact(dst []byte, b *location.Binding, now time.Time) []byte {
 	dst = append(dst, "Contact: <"...)
 	dst = append(dst, b.Contact...)
 	dst = append(dst, '>')
 	dst = append(dst, b.Params...)
+	if g.gruu && b.InstanceID != "" { // RFC 5627 5.2
+		dst = append(dst, ";pub-gruu=\""...)
+		dst = sipgruu.AppendPublic(dst, g.aor.Username, g.aor.Domain, b.InstanceID)
+		dst = append(dst, "\";temp-gruu=\""...)
+		dst = g.r.cfg.GRUUs.AppendTemporary(dst, g.aor.Domain, g.aor.Key, b.InstanceID, b.CallID)
+		dst = append(dst, '"')
+	}
 	if b.Q != 1000 {
 		dst = append(dst, ";q=0."...)
 		dst = append(dst, byte('0'+b.Q/100), byte('0'+b.Q/10%10), byte('0'+b.Q%10))

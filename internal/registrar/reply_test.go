@@ -15,6 +15,7 @@ import (
 	"onhook/internal/location/journaltest"
 	"onhook/internal/registrar"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 const wholeRequest = "REGISTER sip:example.com SIP/2.0\r\n" +
@@ -112,6 +113,65 @@ func TestServiceRouteAndFlowTimer(t *testing.T) {
 		if (len(watched) == 1 && watched[0] == c.flow) != c.watched {
 			t.Errorf("case %d: watched %v", i, watched)
 		}
+	}
+}
+
+// RFC 5627 5.2: a device that says gruu is told both GRUUs, each time a new
+// temporary one; others are told none.
+func TestGRUUs(t *testing.T) {
+	gruus, err := sipgruu.New([]byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{GRUUs: gruus})
+	defer x.Close()
+	cseq := 1826
+	register := func(option, contact string) *sip.Message {
+		cseq++
+		text := strings.NewReplacer("Supported: path", option, "CSeq: 1826", fmt.Sprint("CSeq: ", cseq), "<sip:alice@10.0.0.1>", contact).Replace(wholeRequest)
+		reply := newReplier()
+		r.Register(parse(t, text), source, registrar.AOR{Key: 7, Username: "alice", Domain: "example.com"}, reply)
+		return parse(t, <-reply.got)
+	}
+	const contact = `<sip:alice@10.0.0.1>;+sip.instance="<urn:uuid:1>"`
+	gruu := func(m *sip.Message) (public, temporary string) {
+		v, _ := m.Value(sip.Contact)
+		a, err := sip.ParseNameAddr(v)
+		if m.Status != 200 || err != nil {
+			t.Fatalf("%d %q %v", m.Status, v, err)
+		}
+		public, _ = a.Params.Get("pub-gruu")
+		temporary, _ = a.Params.Get("temp-gruu")
+		return strings.Trim(public, `"`), strings.Trim(temporary, `"`)
+	}
+	seen := map[string]bool{}
+	for _, option := range []string{"Supported: path, gruu", "Supported: gruu", "Require: gruu"} {
+		m := register(option, contact)
+		public, temporary := gruu(m)
+		u, err := sip.ParseURI(temporary)
+		d, ok := gruus.Read(u)
+		b := x.Lookup(7, nil)[0]
+		if public != "sip:alice@example.com;gr=urn:uuid:1" || err != nil || !ok || d.Key != 7 || !d.Names(&b) || u.Host != "example.com" {
+			t.Errorf("%q: %q and %q", option, public, temporary)
+		}
+		if seen[temporary] || !m.HasOption(sip.Supported, "gruu") {
+			t.Errorf("%q: %q again, or no Supported", option, temporary)
+		}
+		seen[temporary] = true
+	}
+	if public, temporary := gruu(register("Supported: path", contact)); public != "" || temporary != "" {
+		t.Errorf("not asked for: %q and %q", public, temporary)
+	}
+	// What a device repeats of ours is not kept.
+	register("Supported: path", contact+`;pub-gruu="sip:x@example.com;gr=1";temp-gruu="sip:y@example.com;gr"`)
+	if b := x.Lookup(7, nil); len(b) != 1 || b[0].Params != `;+sip.instance="<urn:uuid:1>"` {
+		t.Errorf("%+v", b)
+	}
+	if public, _ := gruu(register("Supported: gruu", "<sip:bob@10.0.0.2>")); public != "" {
+		t.Errorf("without an instance: %q", public)
+	}
+	if m := register("Supported: gruu", `<sip:alice@example.com;gr=urn:uuid:2>;+sip.instance="<urn:uuid:3>"`); m.Status != 403 {
+		t.Errorf("a GRUU as Contact gets %d", m.Status)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 // Bounds of what a device may make us keep. Ordinary values are a tenth of
@@ -31,6 +32,7 @@ type registration struct {
 	star     bool   // Contact: *
 	path     string // Path values joined
 	outbound bool   // RFC 5626 applies
+	gruu     bool   // the device asks for GRUUs
 
 	keptAlive bool // the request registers a flow with us, and no edge proxy
 	tag       [16]byte
@@ -71,13 +73,14 @@ var (
 	errContact     = &refusal{400, "Contact URI is malformed"}
 	errContacts    = &refusal{400, "Too many Contact values"}
 	errRegID       = &refusal{400, "A Contact with reg-id stands alone"}
+	errGRUU        = &refusal{403, "A GRUU is no Contact to be registered"}
 	errTooLong     = &refusal{400, "Contact, Path or Call-ID is too long"}
 )
 
 // read looks at the request without the bindings: RFC 3261 10.3 steps 2 and 6.
 func (g *registration) read() *refusal {
 	for c := g.req.Values(sip.Require); c.Next(); {
-		if !supported(c.Value) {
+		if !g.r.supported(c.Value) {
 			return errExtension
 		}
 	}
@@ -93,6 +96,9 @@ func (g *registration) read() *refusal {
 	if refused := g.readOutbound(); refused != nil {
 		return refused
 	}
+	if g.r.cfg.GRUUs != nil {
+		g.gruu = g.req.HasOption(sip.Supported, "gruu") || g.req.HasOption(sip.Require, "gruu")
+	}
 	for i := range g.contacts {
 		// RFC 3261 10.3 step 7: an interval that is too short, but not 0, gets 423.
 		if e := g.contacts[i].expires; e > 0 && e < g.r.min {
@@ -104,8 +110,9 @@ func (g *registration) read() *refusal {
 }
 
 // supported reports whether we know an option that a REGISTER may require.
-func supported(option string) bool {
-	return strings.EqualFold(option, "path") || strings.EqualFold(option, "outbound")
+func (r *Registrar) supported(option string) bool {
+	return strings.EqualFold(option, "path") || strings.EqualFold(option, "outbound") ||
+		r.cfg.GRUUs != nil && strings.EqualFold(option, "gruu")
 }
 
 // readPath joins the Path values (RFC 3327 5.3).
@@ -154,6 +161,10 @@ func (g *registration) readContacts() *refusal {
 		if !ok {
 			return errContact
 		}
+		// RFC 5627 5.1: a binding to one of our own GRUUs would lead back here.
+		if sipgruu.Is(one.uri) && strings.EqualFold(one.uri.Host, g.aor.Domain) {
+			return errGRUU
+		}
 		g.contacts = append(g.contacts, one)
 	}
 	return nil
@@ -184,6 +195,8 @@ func (g *registration) readContact(value string, expires uint32) (c contact, ok 
 		case strings.EqualFold(name, "q"):
 			c.q = qvalue(v)
 			continue
+		case strings.EqualFold(name, "pub-gruu"), strings.EqualFold(name, "temp-gruu"):
+			continue // ours to say (RFC 5627 5.2)
 		case strings.EqualFold(name, "reg-id"):
 			if n, err := strconv.ParseUint(v, 10, 31); err == nil {
 				c.regID = uint32(n)

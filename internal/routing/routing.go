@@ -11,6 +11,7 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 // Endpoint is what routing knows of an endpoint.
@@ -30,6 +31,8 @@ func (e Endpoint) AOR() string { return "sip:" + e.Username + "@" + e.Domain }
 type Names interface {
 	// Endpoint finds an endpoint by its SIP domain and its user in any case.
 	Endpoint(domain, user string) (Endpoint, bool)
+	// ByID finds an endpoint by its id.
+	ByID(id account.EndpointID) (Endpoint, bool)
 	// Domain returns the SIP domain that a host and port (0: none) stand for: a
 	// domain itself, or an address of the server's, which means the first domain.
 	Domain(host string, port uint16) (domain string, ok bool)
@@ -92,6 +95,7 @@ type Decision struct {
 	Via     Via
 	Callee  Endpoint
 	Targets []location.Binding // in the order to try; see NextGroup
+	Device  *sipgruu.Device    // that the target names by its GRUU; nil: any of the endpoint's
 	// WithoutVideo is set where the call goes on and its video streams do not: one
 	// side may not use video.
 	WithoutVideo bool
@@ -104,7 +108,8 @@ type Decision struct {
 type Router struct {
 	Names         Names
 	Bindings      Bindings
-	ExternalCalls bool // whether callers from outside may reach endpoints
+	GRUUs         *sipgruu.GRUUs // reads the targets that name one device; nil: none does
+	ExternalCalls bool           // whether callers from outside may reach endpoints
 }
 
 // Decide gives the decision for a request without a To tag. Flags are tested
@@ -159,6 +164,9 @@ func (r *Router) destination(req Request) Decision {
 	if !u.HasUser {
 		return Decision{Via: ViaServer, Callee: Endpoint{Domain: domain}}
 	}
+	if r.GRUUs != nil && sipgruu.Is(u) {
+		return r.toDevice(u, domain)
+	}
 	user := sip.Unescape(u.User)
 	if callee, ok := r.Names.Endpoint(domain, user); ok {
 		return Decision{Via: ViaEndpoint, Callee: callee}
@@ -171,6 +179,25 @@ func (r *Router) destination(req Request) Decision {
 		return Decision{Via: ViaPhones}
 	}
 	return unknown
+}
+
+// toDevice finds the endpoint of a GRUU. Without one the target is unknown.
+func (r *Router) toDevice(u sip.URI, domain string) Decision {
+	d := Decision{Via: ViaEndpoint, Callee: Endpoint{Domain: domain}}
+	device, ok := r.GRUUs.Read(u)
+	if !ok {
+		return d
+	}
+	callee, known := Endpoint{}, false
+	if device.Temporary {
+		callee, known = r.Names.ByID(account.EndpointID(device.Key))
+	} else {
+		callee, known = r.Names.Endpoint(domain, sip.Unescape(u.User))
+	}
+	if known && strings.EqualFold(callee.Domain, domain) {
+		d.Callee, d.Device = callee, &device
+	}
+	return d
 }
 
 func (r *Router) toEndpoint(req Request, d Decision) Decision {
@@ -196,6 +223,16 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 		return refuseTo(req, d, 404, "endpoint.unknown", "There is no endpoint of this name")
 	}
 	d.Targets = r.Bindings.Lookup(location.Key(d.Callee.ID), nil)
+	if d.Device != nil {
+		d.Targets = slices.DeleteFunc(d.Targets, func(b location.Binding) bool { return !d.Device.Names(&b) })
+		// RFC 5627 6.1: a temporary GRUU is void with its registration; a public
+		// one stays, and its device may return.
+		if len(d.Targets) == 0 && d.Device.Temporary {
+			return refuseTo(req, d, 404, "gruu.expired", "This address of a device is no longer valid")
+		} else if len(d.Targets) == 0 {
+			return refuseTo(req, d, 480, "gruu.unregistered", "The device is not registered")
+		}
+	}
 	if req.Target.Is("sips") { // RFC 3261 26.2.2: encrypted on every hop
 		d.Targets = slices.DeleteFunc(d.Targets, func(b location.Binding) bool { return !b.Flow.Transport.Secure() })
 	}

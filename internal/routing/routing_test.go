@@ -9,6 +9,7 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 )
 
 // fixture is the world of testdata/decisions.txt.
@@ -28,6 +29,10 @@ func (fixture) Endpoint(domain, user string) (Endpoint, bool) {
 	return e, ok
 }
 
+func (fixture) ByID(id account.EndpointID) (Endpoint, bool) {
+	return map[account.EndpointID]Endpoint{2: {ID: 2, Username: "bob", Domain: "example.com", Allow: defaults}}[id], id == 2
+}
+
 func (fixture) Domain(host string, _ uint16) (string, bool) {
 	return "example.com", strings.EqualFold(host, "example.com") || host == "192.0.2.1"
 }
@@ -37,7 +42,8 @@ func (fixture) AppDomain(host string) bool { return strings.EqualFold(host, "app
 func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Binding {
 	switch key {
 	case 2:
-		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}}, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}})
+		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}, InstanceID: "urn:uuid:1", CallID: "c1"},
+			location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}, InstanceID: "urn:uuid:2", CallID: "c2"})
 	case 4, 5, 6:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}})
 	}
@@ -49,7 +55,7 @@ func TestDecisions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	router := Router{Names: fixture{}, Bindings: fixture{}, ExternalCalls: true}
+	router := Router{Names: fixture{}, Bindings: fixture{}, GRUUs: gruus(t), ExternalCalls: true}
 	cases := 0
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
@@ -57,7 +63,7 @@ func TestDecisions(t *testing.T) {
 			continue
 		}
 		cases++
-		question, want, ok := strings.Cut(line, "=")
+		question, want, ok := strings.Cut(line, " = ")
 		if !ok {
 			t.Fatalf("no outcome in %q", line)
 		}
@@ -67,6 +73,39 @@ func TestDecisions(t *testing.T) {
 	}
 	if cases < 30 {
 		t.Errorf("only %d cases were read", cases)
+	}
+}
+
+func gruus(t *testing.T) *sipgruu.GRUUs {
+	t.Helper()
+	g, err := sipgruu.New([]byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// RFC 5627 6.1: a temporary GRUU reaches its device until this begins another
+// registration; then it is void.
+func TestTemporaryGRUU(t *testing.T) {
+	g := gruus(t)
+	router := Router{Names: fixture{}, Bindings: fixture{}, GRUUs: g, ExternalCalls: true}
+	for _, c := range []struct {
+		key            location.Key
+		instance, call string
+		caller, want   string
+	}{
+		{2, "urn:uuid:1", "c1", "alice", "endpoint 1"},
+		{2, "urn:uuid:2", "c2", "external", "endpoint 1"},
+		{2, "urn:uuid:1", "c2", "alice", "404 gruu.expired"},
+		{2, "urn:uuid:3", "c1", "alice", "404 gruu.expired"},
+		{2, "urn:uuid:3", "c1", "external", "480 -"},
+		{99, "urn:uuid:1", "c1", "alice", "404 endpoint.unknown"},
+	} {
+		uri := string(g.AppendTemporary(nil, "example.com", c.key, c.instance, c.call))
+		if got := decide(t, router, []string{c.caller, "INVITE", uri, "audio"}); got != c.want {
+			t.Errorf("%+v: got %s", c, got)
+		}
 	}
 }
 

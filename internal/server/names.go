@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"onhook/internal/account"
 	"onhook/internal/directory"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
@@ -19,6 +20,7 @@ type names struct {
 	addrs   map[netip.Addr]bool // addresses with a listener
 	ports   map[uint16]bool     // ports with a listener
 	lookup  func(domain, user string) (directory.Entry, bool)
+	byID    func(id account.EndpointID) (directory.Entry, bool)
 }
 
 // appPrefix makes the application domain of a SIP domain.
@@ -29,7 +31,7 @@ func newNames(domains []string, d *directory.Directory) *names {
 	for i, d := range domains {
 		lower[i] = strings.ToLower(d) // as endpoints have it: their HA1 depends on the spelling
 	}
-	return &names{domains: lower, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName}
+	return &names{domains: lower, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName, byID: d.ByID}
 }
 
 // listen adds a listener's address, as bound and as advertised.
@@ -111,6 +113,12 @@ func (n *names) AppDomain(host string) bool {
 // Endpoint finds an endpoint for routing.
 func (n *names) Endpoint(domain, user string) (routing.Endpoint, bool) {
 	e, ok := n.lookup(domain, user)
+	return routable(e), ok
+}
+
+// ByID finds an endpoint for routing.
+func (n *names) ByID(id account.EndpointID) (routing.Endpoint, bool) {
+	e, ok := n.byID(id)
 	return routable(e), ok
 }
 

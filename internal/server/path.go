@@ -19,6 +19,7 @@ import (
 	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/sipauth"
+	"onhook/internal/sipgruu"
 	"onhook/internal/sipproxy"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
@@ -41,6 +42,7 @@ type path struct {
 	bans         *authban.Bans // nil: off
 	index        *location.Index
 	registrar    *registrar.Registrar
+	gruus        *sipgruu.GRUUs
 	router       routing.Router
 	proxy        *sipproxy.Proxy
 
@@ -69,7 +71,7 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 	}
 	switch {
 	case m.Method == sip.ACK:
-		p.proxy.ACK(m, flow)
+		p.ack(m, flow)
 	case m.To.Tag() != "" && m.Method != sip.REGISTER:
 		p.inDialog(m, flow)
 	case p.draining.Load():
@@ -125,12 +127,44 @@ func (p *path) inDialog(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	admission, refusal := p.proxy.Admit(m, flow)
+	if refusal != nil && refusal.Status == 481 && p.toGRUU(m) {
+		p.request(m, flow)
+		return
+	}
 	if refusal != nil {
 		p.refuse(m, flow, refusal.Status, refusal.Reason, refusal.Sentence)
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
 		p.proxy.ForwardInDialog(tx, m, flow, admission)
+	}
+}
+
+// toGRUU reports whether a request is to a device of ours by its GRUU. Such an
+// address is good in dialogs that were begun elsewhere, too (RFC 5627 6.1).
+func (p *path) toGRUU(m *sip.Message) bool {
+	u, err := sip.ParseURI(m.RequestURI)
+	if err != nil || !sipgruu.Is(u) {
+		return false
+	}
+	_, ours := p.names.Domain(u.Host, u.Port)
+	return ours
+}
+
+// ack passes on the ACK of a 2xx: by its cookie, or to a GRUU where it has no
+// Route of ours.
+func (p *path) ack(m *sip.Message, flow sip.Flow) {
+	if n, _ := p.proxy.OwnRoutes(m); n > 0 || !p.toGRUU(m) {
+		p.proxy.ACK(m, flow)
+		return
+	}
+	caller := routing.Caller{Kind: routing.External} // nobody can be asked: an ACK has no answer
+	if e, ok := p.onConnection(flow); ok {
+		caller = routing.Caller{Kind: routing.Known, Endpoint: routable(e)}
+	}
+	target, _ := sip.ParseURI(m.RequestURI)
+	if d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target}); d.Allowed {
+		p.proxy.ACKTo(m, flow, &d.Targets[0])
 	}
 }
 
@@ -183,7 +217,7 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), MaxContacts: caller.MaxContacts, Domain: caller.Domain, Generation: generation(caller)}, tx)
+		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), Username: caller.Username, MaxContacts: caller.MaxContacts, Domain: caller.Domain, Generation: generation(caller)}, tx)
 	}
 }
 
@@ -348,7 +382,7 @@ func (p *path) options(m *sip.Message, flow sip.Flow) {
 	msg := sip.AppendReply(nil, m, flow.Remote, 200, "", p.toTag(m))
 	msg = sip.AppendHeader(msg, sip.Allow, "INVITE, ACK, BYE, CANCEL, INFO, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, REGISTER, SUBSCRIBE, UPDATE")
 	msg = sip.AppendHeader(msg, sip.Accept, "*/*")
-	msg = sip.AppendHeader(msg, sip.Supported, "path, outbound")
+	msg = sip.AppendHeader(msg, sip.Supported, "path, outbound, gruu")
 	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 

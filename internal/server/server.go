@@ -29,6 +29,7 @@ import (
 	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/sipauth"
+	"onhook/internal/sipgruu"
 	"onhook/internal/sipproxy"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
@@ -105,6 +106,10 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err != nil {
 		return err
 	}
+	gruuKey, err := hkdf.Key(sha256.New, master, nil, "onhook gruu v1", 32)
+	if err != nil {
+		return err
+	}
 	p := newPath(newNames(cfg.Domains, dir), dir, s.logger.With("package", "server"))
 	s.path = p
 	listeners, err := s.listeners()
@@ -140,10 +145,13 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err := p.index.Load(); err != nil {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
+	if p.gruus, err = sipgruu.New(gruuKey); err != nil {
+		return err
+	}
 	p.registrar = registrar.New(s.registrarConfig())
-	p.router = routing.Router{Names: p.names, Bindings: p.index, ExternalCalls: cfg.ExternalCalls}
+	p.router = routing.Router{Names: p.names, Bindings: p.index, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
-		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, Ours: p.names.Ours, Key: cookieKey,
+		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Feeds: &s.calls, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
@@ -159,6 +167,7 @@ func (s *Server) registrarConfig() registrar.Config {
 	config := registrar.Config{
 		Index: p.index, MinExpires: c.MinExpires, MaxExpires: c.MaxExpires, DefaultExpires: c.DefaultExpires,
 		Admit:     p.admitted,
+		GRUUs:     p.gruus,
 		FlowTimer: c.FlowTimer,
 		Watch:     func(f sip.Flow) { p.transport.Watch(f, c.FlowTimer*3/2) },
 	}

@@ -31,7 +31,7 @@ func (b *branch) sendToDevice() {
 	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, loopMark: f.loopMark}
 	if f.record != nil {
 		record := *f.record
-		record.Callee = side{Endpoint: f.callee, Flow: b.flow, Device: device(t)}
+		record.Callee = side{Endpoint: f.callee, Flow: b.flow, Device: deviceOf(t)}
 		if addr, ok := f.proxy.listensAt(t); ok && b.flow.Transport.Reliable() && !t.FlowBound {
 			record.Callee.Port = addr.Port()
 		}

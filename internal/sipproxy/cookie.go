@@ -26,7 +26,7 @@ type side struct {
 	Endpoint account.EndpointID // 0 for a party that is no endpoint of ours
 	Flow     sip.Flow
 	Port     uint16  // where it listens when its connection is gone, 0 for nowhere
-	Device   [8]byte // by which the device is known again on another flow, see device; zero for none
+	Device   [8]byte // by which the device is known again on another flow, see deviceOf; zero for none
 }
 
 // cookie is what a Record-Route seals: one call, its dialog identifiers and

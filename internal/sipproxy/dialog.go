@@ -117,6 +117,25 @@ func (p *Proxy) ACK(req *sip.Message, source sip.Flow) {
 	}
 }
 
+// ACKTo passes on an ACK to a device that it names by its GRUU.
+func (p *Proxy) ACKTo(req *sip.Message, source sip.Flow, b *location.Binding) {
+	hops := maxForwards(req)
+	flow, err := p.deviceFlow(b)
+	if err != nil || hops == 0 {
+		return
+	}
+	routes, _ := p.OwnRoutes(req)
+	p.sendACK(&rewrite{req: req, source: source, flow: flow, uri: b.Contact, path: b.Path, skipRoutes: routes, hops: hops - 1})
+}
+
+func (p *Proxy) sendACK(w *rewrite) bool {
+	w.branch = siptransaction.NewBranch()
+	buf := p.buffers.Get().(*[]byte)
+	defer p.buffers.Put(buf)
+	*buf = w.append(p, (*buf)[:0])
+	return p.Transport.Send(w.flow, *buf) == nil
+}
+
 func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
 	hops := maxForwards(req)
 	a, refusal := p.Admit(req, source)
@@ -127,10 +146,6 @@ func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
 	if err != nil {
 		return false
 	}
-	w := rewrite{req: req, source: source, flow: flow, uri: req.RequestURI, branch: siptransaction.NewBranch(), skipRoutes: a.routes, hops: hops - 1}
 	req.Body = p.body(req, sip.ACK, a.cookie.Caller.Endpoint, a.cookie.Callee.Endpoint)
-	buf := p.buffers.Get().(*[]byte)
-	defer p.buffers.Put(buf)
-	*buf = w.append(p, (*buf)[:0])
-	return p.Transport.Send(flow, *buf) == nil
+	return p.sendACK(&rewrite{req: req, source: source, flow: flow, uri: p.deviceURI(req.RequestURI, a.to), skipRoutes: a.routes, hops: hops - 1})
 }

@@ -201,7 +201,7 @@ func TestDeviceMoved(t *testing.T) {
 		moved.Contact = "sip:bob@10.0.0.5"
 		other := binding(deviceB)
 		w.bindings[7] = []location.Binding{other, moved}
-		s := side{Endpoint: 7, Flow: was.Flow, Device: device(&was)}
+		s := side{Endpoint: 7, Flow: was.Flow, Device: deviceOf(&was)}
 		if flow, err := w.proxy.flowOf(s); err != nil || flow != moved.Flow {
 			t.Errorf("goes to %v, %v", flow, err)
 		}

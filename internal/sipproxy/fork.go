@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"onhook/internal/location"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 	"onhook/internal/siptransaction"
 )
 
@@ -27,10 +29,11 @@ type fork struct {
 	call     CallID
 	live     *call // the call it begins or belongs to; nil for a lone request
 	arrived  time.Time
-	record   *cookie    // what the Record-Routes seal, without the callee; nil: not record-routed
-	routes   int        // Route values of ours, to be removed
-	loopMark string     // end of our branches, by which a loop shows (RFC 5393 4.2)
-	inDialog *Admission // nil outside dialogs
+	record   *cookie         // what the Record-Routes seal, without the callee; nil: not record-routed
+	routes   int             // Route values of ours, to be removed
+	loopMark string          // end of our branches, by which a loop shows (RFC 5393 4.2)
+	inDialog *Admission      // nil outside dialogs
+	device   *sipgruu.Device // the only one wanted; nil: any of the callee's
 
 	mu         sync.Mutex
 	targets    []location.Binding // not tried yet
@@ -118,7 +121,7 @@ func (f *fork) startInDialog() {
 		f.finish()
 		return
 	}
-	b.send(&rewrite{req: f.req, source: f.source, flow: flow, uri: f.req.RequestURI, skipRoutes: f.routes})
+	b.send(&rewrite{req: f.req, source: f.source, flow: flow, uri: f.proxy.deviceURI(f.req.RequestURI, f.inDialog.to), skipRoutes: f.routes})
 }
 
 // waitForDevice comes back to start in a moment while a device that registered
@@ -151,18 +154,16 @@ func (f *fork) waitForDevice() bool {
 	return true
 }
 
-// permitted leaves out what a sips: target may not be sent to (RFC 3261 26.2.2).
+// permitted leaves out what is not the device wanted, and what a sips: target
+// may not be sent to (RFC 3261 26.2.2).
 func (f *fork) permitted(targets []location.Binding) []location.Binding {
-	if f.final != 0 || !strings.HasPrefix(strings.ToLower(f.req.RequestURI), "sips:") {
+	if f.final != 0 {
 		return targets
 	}
-	secure := targets[:0]
-	for _, b := range targets {
-		if b.Flow.Transport.Secure() {
-			secure = append(secure, b)
-		}
-	}
-	return secure
+	secure := strings.HasPrefix(strings.ToLower(f.req.RequestURI), "sips:")
+	return slices.DeleteFunc(targets, func(b location.Binding) bool {
+		return secure && !b.Flow.Transport.Secure() || f.device != nil && !f.device.Names(&b)
+	})
 }
 
 // addBranch adds a branch to be sent. It returns nil when the fork is over, and
@@ -234,7 +235,7 @@ func (f *fork) success(b *branch, resp *sip.Message) {
 	b.code = resp.Status
 	b.finish(now)
 	first := f.final == 0
-	begins := f.method == sip.INVITE && f.inDialog == nil
+	begins := f.method == sip.INVITE && f.record != nil
 	unwanted := begins && (f.cancelled || f.final >= 300)
 	switch {
 	case unwanted:

@@ -16,6 +16,7 @@ import (
 	"onhook/internal/location"
 	"onhook/internal/routing"
 	"onhook/internal/sip"
+	"onhook/internal/sipgruu"
 	"onhook/internal/siptransaction"
 )
 
@@ -47,6 +48,8 @@ type Config struct {
 	Transport    Transport
 	Transactions *siptransaction.Layer
 	Bindings     Bindings
+	// GRUUs reads the Request-URIs that name one device; nil: none does.
+	GRUUs *sipgruu.GRUUs
 	// Ours reports whether a Route's host and port are this server.
 	Ours func(host string, port uint16) bool
 	// Policy is asked about what passes within a call; nil forbids nothing.
@@ -132,6 +135,7 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		callee:  d.Callee.ID,
 		arrived: time.Now(),
 		targets: d.Targets,
+		device:  d.Device,
 	}
 	f.method = f.req.Method
 	f.req.Body = p.body(f.req, f.method, caller.Endpoint, f.callee)
@@ -140,7 +144,7 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		return
 	}
 	f.routes, _ = p.OwnRoutes(req)
-	if createsDialog(f.method) {
+	if createsDialog(f.method) && req.To.Tag() == "" { // else its dialog was begun elsewhere, without us
 		from := p.callerSide(f.req, source, caller.Endpoint)
 		f.call = callrecord.NewID(f.arrived)
 		f.live = newCall(f.call, p.calls.epoch, req, from, caller, d.Callee, f.arrived)

@@ -79,10 +79,10 @@ func (p *Proxy) ownAddress(uri string, flow sip.Flow) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(flow.Remote.Addr(), port), true
 }
 
-// device is what a device is known by when its flow has changed: its instance,
+// deviceOf is what a device is known by when its flow has changed: its instance,
 // or else the Call-ID of its registration, which stays while it runs (RFC 3261
 // 10.2.4).
-func device(b *location.Binding) [8]byte {
+func deviceOf(b *location.Binding) [8]byte {
 	if b.InstanceID != "" {
 		return hash8(b.InstanceID)
 	}
@@ -106,11 +106,35 @@ func (p *Proxy) callerSide(req *sip.Message, source sip.Flow, endpoint account.E
 		bindings := p.Bindings.Lookup(location.Key(endpoint), nil)
 		for i := range bindings {
 			if bindings[i].Flow == source {
-				s.Device = device(&bindings[i])
+				s.Device = deviceOf(&bindings[i])
 			}
 		}
 	}
 	return s
+}
+
+// deviceURI is the Request-URI for a side of a call: where the other side
+// knows it by a GRUU of ours, the Contact that this stands for (RFC 5627 6.1).
+func (p *Proxy) deviceURI(uri string, s side) string {
+	if p.GRUUs == nil || s.Endpoint == 0 || !strings.Contains(uri, ";gr") {
+		return uri
+	}
+	u, err := sip.ParseURI(uri)
+	if err != nil || !p.Ours(u.Host, u.Port) {
+		return uri
+	}
+	device, ok := p.GRUUs.Read(u)
+	if !ok {
+		return uri
+	}
+	bindings := p.Bindings.Lookup(location.Key(s.Endpoint), nil)
+	for i := range bindings {
+		// A temporary one holds within its call, whatever the device registered since.
+		if b := &bindings[i]; device.Names(b) || device.Temporary && s.Device != [8]byte{} && s.Device == deviceOf(b) {
+			return b.Contact
+		}
+	}
+	return uri
 }
 
 // flowOf finds the way to a side of a call as it is now: its own flow while it
@@ -132,7 +156,7 @@ func (p *Proxy) flowOf(s side) (sip.Flow, error) {
 		}
 	}
 	for i := range bindings {
-		if b := &bindings[i]; s.Device != [8]byte{} && device(b) == s.Device {
+		if b := &bindings[i]; s.Device != [8]byte{} && deviceOf(b) == s.Device {
 			if flow, err := p.deviceFlow(b); err == nil {
 				return flow, nil
 			}

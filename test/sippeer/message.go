@@ -157,12 +157,22 @@ func (m *Message) Branch() string {
 	return Param(vias[0], "branch")
 }
 
-// Param returns the value of a parameter behind the address part of a header.
+// Param returns the value of a parameter behind the address part of a header,
+// quotes included.
 func Param(value, name string) string {
-	if i := strings.LastIndexByte(value, '>'); i >= 0 {
-		value = value[i+1:]
-	}
-	for _, part := range strings.Split(value, ";")[1:] {
+	quoted, angle := false, false
+	parts := strings.FieldsFunc(value, func(c rune) bool {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '<' && !quoted:
+			angle = true
+		case c == '>' && !quoted:
+			angle = false
+		}
+		return c == ';' && !quoted && !angle
+	})
+	for _, part := range parts[min(1, len(parts)):] {
 		key, val, _ := strings.Cut(part, "=")
 		if strings.EqualFold(strings.TrimSpace(key), name) {
 			return strings.TrimSpace(val)
