@@ -20,6 +20,7 @@ type Config struct {
 	KeyFile         string         `yaml:"key_file" doc:"The key that encrypts stored secrets: 64 hex digits, readable by the owner only. Written at first start when missing. Empty: key in data_dir. The environment variable ONHOOK_KEY (64 hex digits) replaces the file."`
 	SIP             SIP            `yaml:"sip" doc:"Where phones and browsers connect."`
 	TLS             TLS            `yaml:"tls" doc:"Certificate and key (PEM) of the tls and wss listeners; read again when the files change. A listener may name its own."`
+	DNS             DNS            `yaml:"dns" doc:"How calls to other domains find their way (RFC 3263: NAPTR, SRV and address records)."`
 	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
 	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
 	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
@@ -51,6 +52,34 @@ type Listener struct {
 type TLS struct {
 	CertFile string `yaml:"cert_file" doc:"The certificate, followed by its intermediates."`
 	KeyFile  string `yaml:"key_file" doc:"Its private key."`
+	// RootsFile says whom outgoing TLS trusts.
+	RootsFile string `yaml:"roots_file" doc:"The authorities (PEM) that may sign the certificates of other domains' servers. Empty: those of this system. The certificate must be for the very domain that was called (RFC 5922: a sip URI or a DNS name, no wildcards)."`
+}
+
+// DNS is where names are looked up.
+type DNS struct {
+	Servers []string      `yaml:"servers" doc:"Name servers, IP or IP:port, asked in this order. Empty: those of /etc/resolv.conf."`
+	Timeout time.Duration `yaml:"timeout" doc:"How long one name server may take before the next is asked."`
+	Avoid   time.Duration `yaml:"avoid_failed" doc:"How long a SIP server that did not answer, could not be reached or said 503 is tried after the others of its domain."`
+	NextHop time.Duration `yaml:"next_server_after" doc:"How long one of several SIP servers of a domain may keep silent before the next is tried."`
+}
+
+// Addresses are the configured servers; Validate has looked at them.
+func (d DNS) Addresses() (servers []netip.AddrPort) {
+	for _, s := range d.Servers {
+		if server, ok := nameServer(s); ok {
+			servers = append(servers, server)
+		}
+	}
+	return servers
+}
+
+func nameServer(s string) (netip.AddrPort, bool) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(addr, 53), true
+	}
+	server, err := netip.ParseAddrPort(s)
+	return server, err == nil && server.Port() != 0
 }
 
 // API is the HTTP side.
@@ -117,6 +146,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		DataDir: "/var/lib/onhook",
+		DNS:     DNS{Timeout: 1500 * time.Millisecond, Avoid: 30 * time.Second, NextHop: 5 * time.Second},
 		API:     API{Address: "127.0.0.1:5080"},
 		Registrar: Registrar{
 			MinExpires:     60 * time.Second,

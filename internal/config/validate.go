@@ -38,6 +38,7 @@ func (c Config) problems() []Problem {
 	}
 	k.listeners(c)
 	k.pair("tls", c.TLS.CertFile, c.TLS.KeyFile)
+	k.dns(c.DNS)
 	k.api(c.API)
 	k.registrar(c.Registrar)
 	k.auth(c.Auth)
@@ -103,6 +104,17 @@ func (k *checker) listenAddress(path string, l Listener) {
 	if l.Advertise != "" && !validHostPort(l.Advertise) {
 		k.add(path+".advertise", "%q is not a host or host:port", l.Advertise)
 	}
+}
+
+func (k *checker) dns(d DNS) {
+	for i, s := range d.Servers {
+		if _, ok := nameServer(s); !ok {
+			k.add(fmt.Sprintf("dns.servers[%d]", i), "%q is not an IP or IP:port", s)
+		}
+	}
+	k.between("dns.timeout", d.Timeout, 100*time.Millisecond, 10*time.Second)
+	k.between("dns.avoid_failed", d.Avoid, 0, time.Hour)
+	k.between("dns.next_server_after", d.NextHop, 500*time.Millisecond, 32*time.Second)
 }
 
 func (k *checker) api(a API) {

@@ -145,7 +145,8 @@ func (r *Router) Decide(req Request) Decision {
 	case ViaApplication:
 		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
 	}
-	return refuse(d, 404, "other_domains.no_route", "There is no route to other domains in this version")
+	d.Allowed = true // the way is found by its name (RFC 3263)
+	return d
 }
 
 // destination names the way by the target alone.

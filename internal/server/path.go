@@ -21,6 +21,7 @@ import (
 	"onhook/internal/sipauth"
 	"onhook/internal/sipgruu"
 	"onhook/internal/sipproxy"
+	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
 )
@@ -45,6 +46,7 @@ type path struct {
 	gruus        *sipgruu.GRUUs
 	router       routing.Router
 	proxy        *sipproxy.Proxy
+	resolver     *sipresolve.Resolver
 
 	logger   *slog.Logger
 	draining atomic.Bool

@@ -57,6 +57,15 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("retransmissions_total", "Messages sent again.", tx.Retransmitted)
 	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
 
+	dns := p.resolver.Stats()
+	counter("dns_queries_total", "Questions asked of DNS.", dns.Queries)
+	counter("dns_failures_total", "Questions that DNS did not answer.", dns.Failures)
+	counter("dns_known_total", "Other domains found without asking.", dns.Cached)
+	counter("dns_refused_total", "Requests refused because too many lookups were under way.", dns.Busy)
+	gauge("dns_answers", "DNS answers kept.", dns.Answers)
+	gauge("dns_lookups", "Lookups under way.", dns.Lookups)
+	gauge("avoided_servers", "Servers of other domains that failed and are tried last.", dns.Avoided)
+
 	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
 	bans := p.bans.Stats()
 	mode := s.cfg.Auth.Bans

@@ -116,8 +116,16 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err != nil {
 		return err
 	}
+	dialTLS, err := s.dialTLS()
+	if err != nil {
+		return err
+	}
+	if p.resolver, err = s.newResolver(); err != nil {
+		return err
+	}
 	p.transport = siptransport.New(siptransport.Config{
 		Listeners: listeners,
+		DialTLS:   dialTLS,
 		Guard: floodguard.New(floodguard.Config{
 			PacketsPerSecond: cfg.Limits.PacketsPerSecond, Burst: cfg.Limits.PacketsBurst,
 			Connections: cfg.Limits.ConnectionsPerSource, UnboundConnections: cfg.Limits.UnboundConnectionsPerSource,
@@ -152,6 +160,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.router = routing.Router{Names: p.names, Bindings: p.index, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
+		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop,
 		Feeds: &s.calls, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
@@ -263,7 +272,7 @@ func (s *Server) isReady() error {
 // closes. With ErrStopNow as the context's cause it waits for nothing.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
-		return errors.Join(err, s.path.transport.Close(), s.closeStores())
+		return errors.Join(err, s.path.resolver.Close(), s.path.transport.Close(), s.closeStores())
 	}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -315,7 +324,7 @@ func (s *Server) stop(ctx context.Context) error {
 		case <-deadline.Done():
 		}
 	}
-	err = errors.Join(err, s.path.transport.Close(), s.path.transactions.Close())
+	err = errors.Join(err, s.path.resolver.Close(), s.path.transport.Close(), s.path.transactions.Close())
 	s.path.index.Close()
 	s.calls.Close()
 	return err

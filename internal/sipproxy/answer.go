@@ -13,6 +13,7 @@ type answer struct {
 	status,
 	code int // what the device said, before translation
 	reason, sentence string
+	cause            error // why there is no response
 }
 
 // Scores of final responses: the lowest is passed on (RFC 3261 16.7 step 6).

@@ -6,6 +6,7 @@ import (
 
 	"onhook/internal/location"
 	"onhook/internal/sip"
+	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
 )
 
@@ -17,12 +18,16 @@ type branch struct {
 	target *location.Binding // nil within a dialog
 	client *siptransaction.Client
 	timerC *siptransaction.Timer
-	side   side // of the device, as its cookie seals it
-	leg    int  // of the call's
-	code   int  // its final status, 0 for none of the device's own
+	side   side           // of the device, as its cookie seals it
+	leg    int            // of the call's
+	code   int            // its final status, 0 for none of the device's own
+	hop    sipresolve.Hop // where it goes outside
 	done   bool
 	failed bool // the device was not reached
 	cancel bool // to be cancelled
+	heard  bool // the hop has answered something
+
+	hopTimer *siptransaction.Timer
 }
 
 // sendToDevice sends a request without a To tag to a registered device.
@@ -105,7 +110,11 @@ func (b *branch) finish(now time.Time) {
 
 // Response takes what the device answered (RFC 3261 16.7).
 func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
-	switch f := b.fork; {
+	f := b.fork
+	if b.outside() {
+		b.hearHop(resp.Status)
+	}
+	switch {
 	case resp.Status < 200:
 		if resp.Status > 100 && f.method == sip.INVITE {
 			b.armTimerC()
@@ -122,6 +131,10 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 func (b *branch) Failed(_ *siptransaction.Client, err error) {
 	a := unreachable
 	switch {
+	case b.outside() && !errors.Is(err, siptransaction.ErrFull):
+		if a = hopUnreachable; errors.Is(err, siptransaction.ErrTimeout) {
+			a = hopSilent
+		}
 	case b.fork.inDialog != nil && b.flow.Conn != 0 && !errors.Is(err, siptransaction.ErrTimeout) && !errors.Is(err, siptransaction.ErrFull):
 		a = flowLost
 	case errors.Is(err, siptransaction.ErrTimeout):
@@ -129,8 +142,12 @@ func (b *branch) Failed(_ *siptransaction.Client, err error) {
 	case errors.Is(err, siptransaction.ErrFull):
 		a = answer{score: scoreLocal, status: 503, reason: "server.overloaded", sentence: "This server is busy"}
 	}
+	a.cause = err
 	b.fork.failure(b, a)
 }
+
+// outside reports whether the branch leads to a server that is not ours.
+func (b *branch) outside() bool { return b.hop.Transport != 0 }
 
 // sendCancel cancels the branch and says why (RFC 3326).
 func (b *branch) sendCancel() {

@@ -18,7 +18,7 @@ import (
 // CookieParam is the Record-Route URI parameter that carries the cookie.
 const CookieParam = "c"
 
-const cookieVersion = 1
+const cookieVersion = 2
 
 // side is one end of a call as the cookie seals it: the way to it, and whose
 // device it is.
@@ -26,6 +26,7 @@ type side struct {
 	Endpoint account.EndpointID // 0 for a party that is no endpoint of ours
 	Flow     sip.Flow
 	Port     uint16  // where it listens when its connection is gone, 0 for nowhere
+	Host     string  // name of a server that is not ours, under which it is found again and its certificate is made out
 	Device   [8]byte // by which the device is known again on another flow, see deviceOf; zero for none
 }
 
@@ -60,7 +61,7 @@ var errCookie = errors.New("dialog cookie is not ours")
 
 // seal appends the cookie in base64url.
 func (s sealer) seal(dst []byte, c *cookie) []byte {
-	var plainBuf, sealedBuf [192]byte
+	var plainBuf, sealedBuf [256]byte
 	plain := append(plainBuf[:0], cookieVersion, 0)
 	if c.Invite {
 		plain[1] = 1
@@ -114,8 +115,17 @@ func (s side) append(b []byte) []byte {
 	b = append(b, addr...)
 	b = binary.BigEndian.AppendUint16(b, s.Flow.Remote.Port())
 	b = binary.BigEndian.AppendUint16(b, s.Port)
-	return append(b, s.Device[:]...)
+	b = append(b, s.Device[:]...)
+	host := s.Host
+	if len(host) > maxSealedHost {
+		host = "" // then it is reached by its connection alone
+	}
+	b = append(b, byte(len(host)))
+	return append(b, host...)
 }
+
+// maxSealedHost keeps a cookie short enough for a header field.
+const maxSealedHost = 100
 
 func (s *side) read(b []byte) (rest []byte, err error) {
 	if len(b) < 20 {
@@ -127,7 +137,7 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 	s.Flow.Conn = binary.BigEndian.Uint64(b[11:])
 	n := int(b[19])
 	b = b[20:]
-	if len(b) < n+2+2+8 {
+	if len(b) < n+2+2+8+1 {
 		return nil, errCookie
 	}
 	addr, ok := netip.AddrFromSlice(b[:n])
@@ -136,8 +146,13 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 	}
 	s.Flow.Remote = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:]))
 	s.Port = binary.BigEndian.Uint16(b[n+2:])
-	copy(s.Device[:], b[n+4:])
-	return b[n+12:], nil
+	copy(s.Device[:], b[n+4:n+12])
+	host := int(b[n+12])
+	if b = b[n+13:]; len(b) < host {
+		return nil, errCookie
+	}
+	s.Host = string(b[:host])
+	return b[host:], nil
 }
 
 // hash8 shortens a dialog identifier or an instance for the cookie.

@@ -85,7 +85,7 @@ func (p *Proxy) comesFrom(s side, source sip.Flow) bool {
 		return true
 	}
 	if s.Endpoint == 0 {
-		return false
+		return p.comesFromDomain(s, source)
 	}
 	for _, b := range p.Bindings.Lookup(location.Key(s.Endpoint), nil) {
 		if b.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {

@@ -12,6 +12,7 @@ import (
 	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/sipgruu"
+	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
 )
 
@@ -34,6 +35,7 @@ type fork struct {
 	loopMark string          // end of our branches, by which a loop shows (RFC 5393 4.2)
 	inDialog *Admission      // nil outside dialogs
 	device   *sipgruu.Device // the only one wanted; nil: any of the callee's
+	outside  *outside        // nil for what stays here
 
 	mu         sync.Mutex
 	targets    []location.Binding // not tried yet
@@ -65,6 +67,10 @@ var flowLost = answer{score: scoreLocal, status: 430, reason: "flow.lost", sente
 func (f *fork) start() {
 	if f.inDialog != nil {
 		f.startInDialog()
+		return
+	}
+	if f.outside != nil {
+		f.startOutside()
 		return
 	}
 	for {
@@ -109,6 +115,11 @@ func (f *fork) over() bool { return f.final != 0 || f.cancelled || f.declined }
 // startInDialog sends the request to the other side of its call.
 func (f *fork) startInDialog() {
 	flow, err := f.proxy.flowOf(f.inDialog.to)
+	if err != nil && f.outside != nil {
+		f.note(hopUnreachable)
+		f.startOutside()
+		return
+	}
 	if err != nil {
 		f.note(flowLost)
 		if !f.waitForDevice() {
@@ -120,6 +131,9 @@ func (f *fork) startInDialog() {
 	if b == nil { // cancelled while it waited
 		f.finish()
 		return
+	}
+	if f.outside != nil {
+		b.hop = sipresolve.Hop{Transport: flow.Transport, Addr: flow.Remote, Domain: f.inDialog.to.Host}
 	}
 	b.send(&rewrite{req: f.req, source: f.source, flow: flow, uri: f.proxy.deviceURI(f.req.RequestURI, f.inDialog.to), skipRoutes: f.routes})
 }
@@ -185,7 +199,11 @@ func (f *fork) addBranch(flow sip.Flow, target *location.Binding) *branch {
 	}
 	b := &branch{fork: f, flow: flow, target: target}
 	if f.record != nil {
-		b.leg = f.live.addLeg(target.Contact, time.Now())
+		contact := hopURI(flow)
+		if target != nil {
+			contact = target.Contact
+		}
+		b.leg = f.live.addLeg(contact, time.Now())
 	}
 	f.branches = append(f.branches, b)
 	f.pending++
@@ -273,7 +291,9 @@ func (f *fork) failure(b *branch, a answer) {
 		a.status = 480 // RFC 5626 7: it speaks of one flow, and the endpoint may have others
 	}
 	f.noteLocked(a)
-	if b.failed = a.resp == nil || a.code == 430; b.failed {
+	if b.outside() {
+		f.hopFailed(b, a)
+	} else if b.failed = a.resp == nil || a.code == 430; b.failed {
 		f.useSpare(b.target)
 	}
 	declined := a.code >= 600
@@ -284,6 +304,8 @@ func (f *fork) failure(b *branch, a answer) {
 	case declined && !last:
 		f.cancelBranches(nil)
 	case !last:
+	case f.outside != nil:
+		f.startOutside()
 	case f.inDialog != nil:
 		f.finish()
 	default:

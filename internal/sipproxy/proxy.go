@@ -63,6 +63,11 @@ type Config struct {
 	// SuspectWait is how long a call waits for a device that was registered
 	// before a restart and is not back yet; 0 means 5 s.
 	SuspectWait time.Duration
+	// Resolver finds other domains; nil: there are none.
+	Resolver Resolver
+	// HopTimeout is how long one of several servers of a domain may keep silent
+	// before the next is tried; 0 means 5 s.
+	HopTimeout time.Duration
 	// Feeds is told of every call that an account takes part in, and Records gets
 	// the records of finished ones; nil: nobody.
 	Feeds   *callrecord.Feeds
@@ -101,6 +106,9 @@ func New(c Config) (*Proxy, error) {
 	}
 	if c.SuspectWait == 0 {
 		c.SuspectWait = 5 * time.Second
+	}
+	if c.HopTimeout == 0 {
+		c.HopTimeout = 5 * time.Second
 	}
 	s, err := newSealer(c.Key)
 	if err != nil {
@@ -143,6 +151,15 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		f.reply(482, "request.loop", "The request has been here before")
 		return
 	}
+	if d.Via == routing.ViaOtherDomains {
+		exits, err := p.exitsOf(f.req)
+		if err != nil {
+			a := unresolved(err)
+			f.reply(a.status, a.reason, a.sentence)
+			return
+		}
+		f.outside = &outside{exits: exits}
+	}
 	f.routes, _ = p.OwnRoutes(req)
 	if createsDialog(f.method) && req.To.Tag() == "" { // else its dialog was begun elsewhere, without us
 		from := p.callerSide(f.req, source, caller.Endpoint)
@@ -175,6 +192,9 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 		arrived:  time.Now(),
 		routes:   a.routes,
 		inDialog: a,
+	}
+	if p.Resolver != nil {
+		f.outside = exitsWithin(a.to)
 	}
 	f.method = f.req.Method
 	if p.Policy != nil {

@@ -50,6 +50,9 @@ func (w *world) Send(flow sip.Flow, msg []byte) error {
 }
 
 func (w *world) Dial(t sip.Transport, remote netip.AddrPort, _ string) (sip.Flow, error) {
+	if t == sip.UDP {
+		return udp(remote), nil
+	}
 	return sip.Flow{Transport: t, Conn: 99, Remote: remote}, nil
 }
 

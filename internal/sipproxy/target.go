@@ -93,8 +93,16 @@ func deviceOf(b *location.Binding) [8]byte {
 // flow it came on, or over UDP the Contact where that is the very host.
 func (p *Proxy) callerSide(req *sip.Message, source sip.Flow, endpoint account.EndpointID) side {
 	s := side{Endpoint: endpoint, Flow: source}
-	if c := req.Values(sip.Contact); c.Next() {
+	c := req.Values(sip.RecordRoute) // RFC 3261 12.1.1: the first Route of the other side, else the remote target
+	if !c.Next() {
+		c = req.Values(sip.Contact)
+		c.Next()
+	}
+	if c.Value != "" {
 		if na, err := sip.ParseNameAddr(c.Value); err == nil {
+			if endpoint == 0 && !source.Transport.WebSocket() {
+				s.Host = hostName(na.URI)
+			}
 			if addr, ok := p.ownAddress(na.URI, source); ok && source.Transport == sip.UDP {
 				s.Flow.Remote = addr
 			} else if ok && !source.Transport.WebSocket() {
@@ -137,6 +145,19 @@ func (p *Proxy) deviceURI(uri string, s side) string {
 	return uri
 }
 
+// hostName is the name in a URI by which a server is found, "" for an address
+// and for what can be nobody's (RFC 2606 2).
+func hostName(uri string) string {
+	u, err := sip.ParseURI(uri)
+	if _, numeric := u.Addr(); err != nil || numeric || len(u.Host) > maxSealedHost {
+		return ""
+	}
+	if host := strings.ToLower(u.Host); !strings.HasSuffix(host, ".invalid") {
+		return host
+	}
+	return ""
+}
+
 // flowOf finds the way to a side of a call as it is now: its own flow while it
 // lasts, else the present flow of the same device.
 func (p *Proxy) flowOf(s side) (sip.Flow, error) {
@@ -171,7 +192,7 @@ func (p *Proxy) flowOf(s side) (sip.Flow, error) {
 		}
 	}
 	if s.Port != 0 {
-		return p.Transport.Dial(s.Flow.Transport, netip.AddrPortFrom(s.Flow.Remote.Addr(), s.Port), "")
+		return p.Transport.Dial(s.Flow.Transport, netip.AddrPortFrom(s.Flow.Remote.Addr(), s.Port), s.Host)
 	}
 	return sip.Flow{}, errFlowGone
 }

@@ -162,6 +162,16 @@ func (r *Resolver) known(d Destination) ([]Hop, error) {
 	return r.finish(hops, now), err
 }
 
+// Known returns the addresses of a destination as far as they are known; nil when
+// something would have to be asked.
+func (r *Resolver) Known(d Destination) []Hop {
+	hops, err := r.known(d)
+	if err != nil {
+		return nil
+	}
+	return hops
+}
+
 // look resolves a destination by asking, and tells everybody who waits for it.
 func (r *Resolver) look(d Destination) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.config.Deadline)
