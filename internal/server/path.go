@@ -191,8 +191,8 @@ func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
 
 // register authenticates a REGISTER and hands it to the registrar.
 func (p *path) register(m *sip.Message, flow sip.Flow) {
-	target, err := sip.ParseURI(m.RequestURI)
-	if err != nil || !target.IsSIP() {
+	target, to := &m.Target, &m.ToURI
+	if !target.IsSIP() {
 		p.refuse(m, flow, 416, "request.scheme", "Only sip and sips addresses can be registered")
 		return
 	}
@@ -200,8 +200,7 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		p.refuse(m, flow, 403, "relay.denied", "This server is not the registrar of that domain")
 		return
 	}
-	to, err := sip.ParseURI(m.To.URI)
-	if err != nil || !to.IsSIP() {
+	if !to.IsSIP() {
 		p.refuse(m, flow, 400, "register.address", "Only sip and sips addresses can be registered")
 		return
 	}
@@ -275,8 +274,8 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 
 // request routes a request without a To tag.
 func (p *path) request(m *sip.Message, flow sip.Flow) {
-	target, err := sip.ParseURI(m.RequestURI)
-	if err != nil || !target.IsSIP() && !target.Is("tel") {
+	target := m.Target
+	if !target.IsSIP() && !target.Is("tel") {
 		p.refuse(m, flow, 416, "request.scheme", "Only sip, sips and tel addresses can be reached")
 		return
 	}
@@ -326,9 +325,9 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 // one whose credentials these are; somebody else claiming one of our domains is
 // challenged, and everybody else comes from outside.
 func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
-	from, err := sip.ParseURI(m.From.URI)
+	from := &m.FromURI
 	domain, claimsOurs := p.names.Domain(from.Host, from.Port)
-	claimsOurs = claimsOurs && err == nil && from.IsSIP()
+	claimsOurs = claimsOurs && from.IsSIP()
 
 	entry, known := p.onConnection(flow)
 	if !known {

@@ -30,7 +30,7 @@ type instance struct {
 	client *net.UDPConn
 }
 
-func testConfig(t *testing.T) config.Config {
+func testConfig(t testing.TB) config.Config {
 	cfg := config.Default()
 	cfg.Domains = []string{"example.com"}
 	cfg.DataDir = t.TempDir()

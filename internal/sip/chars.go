@@ -22,6 +22,7 @@ const (
 	classHeaders             // uri headers: unreserved []/?:+$ % = &
 	classURI                 // whatever may stand in a URI between < and >
 	classValue               // unquoted value of a header parameter: lenient, all but separators
+	classQuoted              // stands in a quoted string for itself
 	classDisplay             // unquoted display name: token, white space and, as phones write it, UTF-8
 )
 
@@ -45,7 +46,7 @@ func classes() (table [256]uint16) {
 	mark("()<>:\\\"/[]?{}@", classWord)
 	mark(unreserved+"[]/:&+$%=", classParam)
 	mark(unreserved+"[]/?:+$%=&", classHeaders)
-	mark(" \t", classDisplay)
+	mark(" \t", classDisplay|classQuoted)
 	for c := '!'; c <= 0xff; c++ {
 		if c == 0x7f {
 			continue
@@ -55,6 +56,9 @@ func classes() (table [256]uint16) {
 			if c != ';' && c != ',' {
 				table[c] |= classValue
 			}
+		}
+		if c != '"' && c != '\\' {
+			table[c] |= classQuoted
 		}
 		if c >= 0x80 {
 			table[c] |= classDisplay
@@ -144,17 +148,17 @@ func number(s string, max uint64) (n uint64, ok bool) {
 // included; 0 when it is not closed. Control characters stand in it escaped
 // only (RFC 3261 25.1: qdtext).
 func quoted(s string) int {
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\\':
-			i++
-		case c == '"':
+	for i := 1; ; i += 2 {
+		if i = span(s, i, classQuoted); i >= len(s) {
+			return 0
+		}
+		if s[i] == '"' {
 			return i + 1
-		case c < ' ' && c != '\t' || c == 0x7f:
+		}
+		if s[i] != '\\' {
 			return 0
 		}
 	}
-	return 0
 }
 
 // Unquote removes the quotes and the escapes of a quoted string (RFC 3261

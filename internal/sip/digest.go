@@ -1,9 +1,6 @@
 package sip
 
-import (
-	"errors"
-	"strings"
-)
+import "errors"
 
 // DigestCredentials is a view of an Authorization or Proxy-Authorization value
 // of scheme Digest (RFC 7616 3.4). Quotes are removed.
@@ -33,30 +30,10 @@ func ParseDigest(value string) (d DigestCredentials, err error) {
 	if !equalFold(value[:n], "Digest") || n == len(value) || !isSpace(value[n]) {
 		return d, ErrScheme
 	}
-	for rest := trim(value[n:]); rest != ""; {
-		var one string
+	for rest := value[n:]; rest != ""; {
 		var ok bool
-		if one, rest, ok = nextParam(rest); !ok {
+		if rest, ok = d.param(rest); !ok {
 			return d, ErrDigest
-		}
-		if one == "" {
-			continue // phones end the list with a comma
-		}
-		name, v, found := strings.Cut(one, "=")
-		if name, v = trim(name), trim(v); !found || !isToken(name) {
-			return d, ErrDigest
-		}
-		if v != "" && v[0] == '"' {
-			if quoted(v) != len(v) {
-				return d, ErrDigest
-			}
-			v = Unquote(v)
-		}
-		if field := d.field(name); field != nil {
-			if *field != "" { // RFC 7235 2.1: once each; two would be read two ways
-				return d, ErrDigest
-			}
-			*field = v
 		}
 	}
 	if d.Username == "" || d.Realm == "" || d.Nonce == "" || d.URI == "" || d.Response == "" {
@@ -65,46 +42,77 @@ func ParseDigest(value string) (d DigestCredentials, err error) {
 	return d, nil
 }
 
+// param reads the first auth-param of a comma-separated list and returns what
+// follows its comma. It looks at each character once: credentials are the
+// longest field of a REGISTER.
+func (d *DigestCredentials) param(s string) (rest string, ok bool) {
+	start := skipSpace(s, 0)
+	end := span(s, start, classToken)
+	i := skipSpace(s, end)
+	if end == start && (i == len(s) || s[i] == ',') {
+		return s[min(i+1, len(s)):], true // phones end the list with a comma
+	}
+	if end == start || i == len(s) || s[i] != '=' {
+		return "", false
+	}
+	name, value := s[start:end], ""
+	i = skipSpace(s, i+1)
+	if i < len(s) && s[i] == '"' {
+		n := quoted(s[i:])
+		if n == 0 {
+			return "", false
+		}
+		value = Unquote(s[i : i+n])
+		if i = skipSpace(s, i+n); i < len(s) && s[i] != ',' {
+			return "", false
+		}
+	} else {
+		begin := i
+		for i < len(s) && s[i] != ',' {
+			if s[i] != '"' {
+				i++
+				continue
+			}
+			n := quoted(s[i:])
+			if n == 0 {
+				return "", false
+			}
+			i += n
+		}
+		value = trim(s[begin:i])
+	}
+	if field := d.field(name); field != nil {
+		if *field != "" { // RFC 7235 2.1: once each; two would be read two ways
+			return "", false
+		}
+		*field = value
+	}
+	return s[min(i+1, len(s)):], true
+}
+
+// field finds the place of a parameter by the length of its name first.
 func (d *DigestCredentials) field(name string) *string {
-	switch {
-	case equalFold(name, "username"):
+	switch n := len(name); {
+	case n == 8 && equalFold(name, "username"):
 		return &d.Username
-	case equalFold(name, "realm"):
+	case n == 5 && equalFold(name, "realm"):
 		return &d.Realm
-	case equalFold(name, "nonce"):
+	case n == 5 && equalFold(name, "nonce"):
 		return &d.Nonce
-	case equalFold(name, "uri"):
+	case n == 3 && equalFold(name, "uri"):
 		return &d.URI
-	case equalFold(name, "response"):
+	case n == 8 && equalFold(name, "response"):
 		return &d.Response
-	case equalFold(name, "algorithm"):
+	case n == 9 && equalFold(name, "algorithm"):
 		return &d.Algorithm
-	case equalFold(name, "cnonce"):
+	case n == 6 && equalFold(name, "cnonce"):
 		return &d.CNonce
-	case equalFold(name, "qop"):
+	case n == 3 && equalFold(name, "qop"):
 		return &d.QOP
-	case equalFold(name, "nc"):
+	case n == 2 && equalFold(name, "nc"):
 		return &d.NC
-	case equalFold(name, "opaque"):
+	case n == 6 && equalFold(name, "opaque"):
 		return &d.Opaque
 	}
 	return nil
-}
-
-// nextParam cuts the first auth-param off a comma-separated list. Unlike
-// nextValue it gives < and > no meaning, which may stand in an unquoted nonce.
-func nextParam(s string) (param, rest string, ok bool) {
-	for i := 0; i < len(s); i++ {
-		switch s[i] {
-		case '"':
-			n := quoted(s[i:])
-			if n == 0 {
-				return "", "", false
-			}
-			i += n - 1
-		case ',':
-			return trim(s[:i]), trim(s[i+1:]), true
-		}
-	}
-	return trim(s), "", true
 }

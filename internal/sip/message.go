@@ -72,6 +72,7 @@ const (
 type Message struct {
 	Method     Method // "" in a response
 	RequestURI string
+	Target     URI // the Request-URI, parsed
 	Status     int // 0 in a request
 	Reason     string
 
@@ -81,6 +82,8 @@ type Message struct {
 	// What every message must carry, parsed.
 	Via        ViaValue // topmost
 	From, To   NameAddr
+	FromURI    URI // of a request, as ToURI
+	ToURI      URI
 	CallID     string
 	CSeq       uint32
 	CSeqMethod Method

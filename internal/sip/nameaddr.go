@@ -60,6 +60,9 @@ func ParseNameAddr(s string) (a NameAddr, err error) {
 
 // schemeValid reports whether s begins with a scheme and goes on behind it.
 func schemeValid(s string) bool {
+	if len(s) > 4 && s[:4] == "sip:" {
+		return true
+	}
 	i := span(s, 0, classScheme)
 	return i > 0 && s[0] >= 'A' && i+1 < len(s) && s[i] == ':'
 }

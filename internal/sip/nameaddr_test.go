@@ -84,13 +84,13 @@ func TestParseVia(t *testing.T) {
 		in   string
 		want ViaValue
 	}{
-		{"SIP/2.0/UDP h", ViaValue{"UDP", "h", 0, ""}},
-		{"SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bK1;rport", ViaValue{"TLS", "192.0.2.1", 5061, ";branch=z9hG4bK1;rport"}},
-		{"sip / 2.0 / tcp  h : 5060 ; ttl = 3", ViaValue{"tcp", "h", 5060, "; ttl = 3"}},
-		{"SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK2", ViaValue{"WSS", "df7jal23ls0d.invalid", 0, ";branch=z9hG4bK2"}},
-		{"SIP/2.0/UDP [2001:db8::1]", ViaValue{"UDP", "[2001:db8::1]", 0, ""}},
-		{"SIP/2.0/UDP [2001:db8::1]:5070;received=2001:db8::9", ViaValue{"UDP", "[2001:db8::1]", 5070, ";received=2001:db8::9"}},
-		{"SIP/2.0/UDP host_1:0", ViaValue{"UDP", "host_1", 0, ""}},
+		{"SIP/2.0/UDP h", ViaValue{Transport: "UDP", Host: "h", Port: 0, Params: ""}},
+		{"SIP/2.0/TLS 192.0.2.1:5061;branch=z9hG4bK1;rport", ViaValue{Transport: "TLS", Host: "192.0.2.1", Port: 5061, Params: ";branch=z9hG4bK1;rport", branch: "z9hG4bK1", rport: true}},
+		{"sip / 2.0 / tcp  h : 5060 ; ttl = 3", ViaValue{Transport: "tcp", Host: "h", Port: 5060, Params: "; ttl = 3"}},
+		{"SIP/2.0/WSS df7jal23ls0d.invalid;branch=z9hG4bK2", ViaValue{Transport: "WSS", Host: "df7jal23ls0d.invalid", Port: 0, Params: ";branch=z9hG4bK2", branch: "z9hG4bK2"}},
+		{"SIP/2.0/UDP [2001:db8::1]", ViaValue{Transport: "UDP", Host: "[2001:db8::1]", Port: 0, Params: ""}},
+		{"SIP/2.0/UDP [2001:db8::1]:5070;received=2001:db8::9", ViaValue{Transport: "UDP", Host: "[2001:db8::1]", Port: 5070, Params: ";received=2001:db8::9", received: true}},
+		{"SIP/2.0/UDP host_1:0", ViaValue{Transport: "UDP", Host: "host_1", Port: 0, Params: ""}},
 	} {
 		v, err := ParseVia(c.in)
 		is(t, c.in, v, c.want)
@@ -105,6 +105,6 @@ func TestParseVia(t *testing.T) {
 		}
 	}
 	v, _ := ParseVia("SIP/7.0/UDP h:5;branch=1")
-	is(t, "of another version", v, ViaValue{"UDP", "h", 5, ";branch=1"})
+	is(t, "of another version", v, ViaValue{Transport: "UDP", Host: "h", Port: 5, Params: ";branch=1", branch: "1"})
 	is(t, "branch", v.Branch(), "1")
 }

@@ -64,32 +64,40 @@ func (p Params) Has(name string) bool {
 // valid checks header parameters: names are tokens, quotes are closed, no
 // parameter is empty, and no separator other than ';' stands between them.
 func (p Params) valid() bool {
-	s := string(p)
-	for i := 0; ; {
-		if i = skipSpace(s, i); i == len(s) {
-			return true
-		}
-		if s[i] != ';' {
-			return false
-		}
-		name := skipSpace(s, i+1)
-		if i = span(s, name, classToken); i == name {
-			return false
-		}
-		if i = skipSpace(s, i); i == len(s) || s[i] != '=' {
-			continue
-		}
-		value := skipSpace(s, i+1)
-		if value < len(s) && s[value] == '"' {
-			n := quoted(s[value:])
-			if n == 0 {
-				return false
-			}
-			i = value + n
-			continue
-		}
-		if i = span(s, value, classValue); i == value {
+	for i := 0; i < len(p); {
+		if _, _, i = p.strict(i); i < 0 {
 			return false
 		}
 	}
+	return true
+}
+
+// strict reads the parameter that begins at i, and returns where the next one
+// begins; -1 for one that breaks the grammar.
+func (p Params) strict(i int) (name, value string, next int) {
+	s := string(p)
+	if i = skipSpace(s, i); i == len(s) {
+		return "", "", i
+	}
+	if s[i] != ';' {
+		return "", "", -1
+	}
+	start := skipSpace(s, i+1)
+	if i = span(s, start, classToken); i == start {
+		return "", "", -1
+	}
+	name = s[start:i]
+	if i = skipSpace(s, i); i == len(s) || s[i] != '=' {
+		return name, "", i
+	}
+	start = skipSpace(s, i+1)
+	if start < len(s) && s[start] == '"' {
+		i = start + quoted(s[start:])
+	} else {
+		i = span(s, start, classValue)
+	}
+	if i == start {
+		return "", "", -1
+	}
+	return name, s[start:i], skipSpace(s, i)
 }

@@ -62,9 +62,11 @@ func (m *Message) parseStartLine(line string) *Error {
 	}
 	m.RequestURI = line[sp+1 : last]
 	// RFC 3261 19.1.1: no headers in a Request-URI.
-	if u, err := ParseURI(m.RequestURI); err != nil || u.Headers != "" {
+	u, err := ParseURI(m.RequestURI)
+	if err != nil || u.Headers != "" {
 		return errRequestURI
 	}
+	m.Target = u
 	return nil
 }
 
@@ -184,12 +186,12 @@ func (m *Message) parseCore() (first *Error) {
 	}
 	if v, ok := m.Value(From); !ok {
 		first = firstOf(first, errMissingFrom)
-	} else if m.From, ok = m.parseParty(v); !ok {
+	} else if m.From, m.FromURI, ok = m.parseParty(v); !ok {
 		first = firstOf(first, errBadFrom)
 	}
 	if v, ok := m.Value(To); !ok {
 		first = firstOf(first, errMissingTo)
-	} else if m.To, ok = m.parseParty(v); !ok {
+	} else if m.To, m.ToURI, ok = m.parseParty(v); !ok {
 		first = firstOf(first, errBadTo)
 	}
 	return first
@@ -214,12 +216,12 @@ func (m *Message) parseTopVia(v string) *Error {
 
 // parseParty reads From or To. In a request its URI must be well formed, since
 // routing decides by it.
-func (m *Message) parseParty(v string) (a NameAddr, ok bool) {
+func (m *Message) parseParty(v string) (a NameAddr, u URI, ok bool) {
 	a, err := ParseNameAddr(v)
 	if err == nil && m.IsRequest() {
-		_, err = ParseURI(a.URI)
+		u, err = ParseURI(a.URI)
 	}
-	return a, err == nil
+	return a, u, err == nil
 }
 
 func (m *Message) parseCSeq(v string) *Error {

@@ -3,6 +3,9 @@ package sip
 // ReasonPhrase returns the usual reason phrase of a status code (RFC 3261 21
 // and later RFCs), and that of the class for a code it does not know.
 func ReasonPhrase(status int) string {
+	if status == 200 { // most of all responses
+		return "OK"
+	}
 	if phrase, ok := reasonPhrases[status]; ok {
 		return phrase
 	}

@@ -55,7 +55,10 @@ func ParseURI(s string) (u URI, err error) {
 
 func (u *URI) parseSIP() bool {
 	rest := u.Opaque
-	if at := strings.IndexByte(rest, '@'); at >= 0 {
+	// Nearly every user is of plain characters: one look at each, then, is enough.
+	if n := span(rest, 0, classPlain); n > 0 && n < len(rest) && rest[n] == '@' {
+		u.User, u.HasUser, rest = rest[:n], true, rest[n+1:]
+	} else if at := strings.IndexByte(rest, '@'); at >= 0 {
 		user := rest[:at]
 		if user == "" || !only(user, classUser) || !escapesValid(user) {
 			return false
@@ -68,21 +71,28 @@ func (u *URI) parseSIP() bool {
 			}
 		}
 	}
-	if i := strings.IndexByte(rest, '?'); i >= 0 {
-		rest, u.Headers = rest[:i], rest[i+1:]
+	end := 0
+	for end < len(rest) && rest[end] != ';' && rest[end] != '?' {
+		end++
+	}
+	if end < len(rest) && !u.parseTail(rest[end:]) {
+		return false
+	}
+	var ok bool
+	u.Host, u.Port, ok = splitHostPort(rest[:end])
+	return ok
+}
+
+// parseTail reads what follows host and port: parameters, headers, or both.
+func (u *URI) parseTail(s string) bool {
+	if i := strings.IndexByte(s, '?'); i >= 0 {
+		s, u.Headers = s[:i], s[i+1:]
 		if u.Headers == "" || !only(u.Headers, classHeaders) || !escapesValid(u.Headers) {
 			return false
 		}
 	}
-	if i := strings.IndexByte(rest, ';'); i >= 0 {
-		rest, u.Params = rest[:i], Params(rest[i:])
-		if !uriParamsValid(string(u.Params)) {
-			return false
-		}
-	}
-	var ok bool
-	u.Host, u.Port, ok = splitHostPort(rest)
-	return ok
+	u.Params = Params(s)
+	return uriParamsValid(s)
 }
 
 // uriParamsValid checks *( ";" pname [ "=" pvalue ] ).
@@ -121,24 +131,25 @@ func splitHostPort(s string) (host string, port uint16, ok bool) {
 		}
 		s = s[1:]
 	} else {
-		i := strings.IndexByte(s, ':')
-		if i < 0 {
-			return host, 0, validHostname(host)
-		}
-		host, s = s[:i], s[i+1:]
-		if !validHostname(host) {
+		i := span(s, 0, classHost)
+		if host = s[:i]; !validHost(host) {
 			return "", 0, false
 		}
+		if i == len(s) {
+			return host, 0, true
+		}
+		if s[i] != ':' {
+			return "", 0, false
+		}
+		s = s[i+1:]
 	}
 	n, ok := number(s, 65535)
 	return host, uint16(n), ok && n > 0
 }
 
-func validHostname(s string) bool {
-	if s == "" || len(s) > 255 {
-		return false
-	}
-	return only(s, classHost) && s[0] != '.' && s[0] != '-'
+// validHost checks length and beginning of a host name of host characters.
+func validHost(s string) bool {
+	return s != "" && len(s) <= 255 && s[0] != '.' && s[0] != '-'
 }
 
 // Is reports whether the URI has this scheme, in any case.

@@ -11,6 +11,9 @@ type ViaValue struct {
 	Host      string // sent-by host, IPv6 in brackets
 	Port      uint16 // sent-by port, 0 when absent
 	Params    Params
+
+	branch          string // what a transaction and a response ask for each time
+	rport, received bool
 }
 
 // MagicCookie begins the branch of everyone who follows RFC 3261 8.1.1.7.
@@ -36,7 +39,7 @@ func ParseVia(s string) (v ViaValue, err error) {
 	v.Transport, s = s[:n], trim(s[n:])
 	if i := strings.IndexByte(s, ';'); i >= 0 {
 		s, v.Params = trim(s[:i]), Params(s[i:])
-		ok = v.Params.valid() && ok
+		ok = v.readParams() && ok
 	}
 	host := s
 	if i := strings.LastIndexByte(s, ':'); i > 0 && s[len(s)-1] != ']' {
@@ -69,8 +72,29 @@ func sentProtocol(s string) (rest string, ok bool) {
 	return s, trim(version) == "2.0"
 }
 
-// Branch returns the branch parameter, "" when there is none.
-func (v ViaValue) Branch() string {
-	b, _ := v.Params.Get("branch")
-	return b
+// readParams checks the parameters and notes those that are asked for more than
+// once. A repeated one counts where it stands first, as with Params.Get.
+func (v *ViaValue) readParams() bool {
+	for i := 0; i < len(v.Params); {
+		var name, value string
+		if name, value, i = v.Params.strict(i); i < 0 {
+			return false
+		}
+		switch n := len(name); {
+		case n == 6 && v.branch == "" && equalFold(name, "branch"):
+			v.branch = value
+		case n == 5 && equalFold(name, "rport"):
+			v.rport = true
+		case n == 8 && equalFold(name, "received"):
+			v.received = true
+		}
+	}
+	return true
 }
+
+// Branch returns the branch parameter, "" when there is none.
+func (v ViaValue) Branch() string { return v.branch }
+
+// WantsPort reports whether responses are to go to the port that the request
+// came from (RFC 3581 4: rport).
+func (v ViaValue) WantsPort() bool { return v.rport }

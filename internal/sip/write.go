@@ -77,7 +77,7 @@ func AppendReply(dst []byte, req *Message, source netip.AddrPort, status int, re
 		}
 	}
 	dst = appendCopy(dst, req, From)
-	if to, ok := req.Value(To); ok && toTag != "" && !req.To.Params.Has("tag") {
+	if to, ok := req.Value(To); ok && toTag != "" && (req.To.Params == "" || !req.To.Params.Has("tag")) {
 		dst = append(dst, "To: "...)
 		dst = append(dst, to...)
 		dst = append(dst, ";tag="...)
@@ -110,10 +110,8 @@ func AppendViaReceived(dst []byte, req *Message, source netip.AddrPort) []byte {
 	line, _ := req.Value(Via)
 	top, rest, _, _ := nextValue(line)
 	dst = append(dst, "Via: "...)
-	_, wantsPort := req.Via.Params.Get("rport")
-	host, isAddr := ParseHostAddr(req.Via.Host)
-	differs := !isAddr || host.Unmap() != source.Addr().Unmap()
-	if !source.IsValid() || !wantsPort && !differs && !req.Via.Params.Has("received") {
+	wantsPort := req.Via.rport
+	if !source.IsValid() || !wantsPort && !req.Via.received && sameHost(req.Via.Host, source.Addr()) {
 		dst = append(dst, top...)
 	} else {
 		params := req.Via.Params
@@ -148,6 +146,11 @@ func AppendViaReceived(dst []byte, req *Message, source netip.AddrPort) []byte {
 		dst = append(dst, rest...)
 	}
 	return append(dst, "\r\n"...)
+}
+
+func sameHost(host string, source netip.Addr) bool {
+	addr, ok := ParseHostAddr(host)
+	return ok && addr.Unmap() == source.Unmap()
 }
 
 // AppendAddrPort writes "host:port" with IPv6 in brackets.

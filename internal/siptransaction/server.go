@@ -115,7 +115,7 @@ func (s *shard) recycle(tx *Server) {
 // the same way, but over UDP to the port of the topmost Via's sent-by unless the
 // request asks for its source port with rport (RFC 3261 18.2.2, RFC 3581 4).
 func ResponseFlow(m *sip.Message, flow sip.Flow) sip.Flow {
-	if flow.Transport == sip.UDP && !m.Via.Params.Has("rport") {
+	if flow.Transport == sip.UDP && !m.Via.WantsPort() {
 		port := m.Via.Port
 		if port == 0 {
 			port = sip.UDP.DefaultPort()
