@@ -47,12 +47,12 @@ type Directory struct {
 
 type nameShard struct {
 	mu      sync.RWMutex
-	records map[uint64]*record // by hash; those that share one are chained
+	records map[uint64]*Record // by hash; those that share one are chained
 }
 
 type idShard struct {
 	mu      sync.RWMutex
-	records map[account.EndpointID]*record
+	records map[account.EndpointID]*Record
 }
 
 // New makes an empty Directory.
@@ -61,8 +61,8 @@ func New() *Directory {
 	d.md5Only.Store(&map[string]int{})
 	d.disabled.Store(&map[string]struct{}{})
 	for i := range shards {
-		d.names[i].records = map[uint64]*record{}
-		d.ids[i].records = map[account.EndpointID]*record{}
+		d.names[i].records = map[uint64]*Record{}
+		d.ids[i].records = map[account.EndpointID]*Record{}
 	}
 	return d
 }
@@ -139,42 +139,58 @@ func (d *Directory) SetEnabled(authID string, enabled bool) {
 // ByName finds an endpoint by its SIP domain and username, both in any case.
 // It does not allocate.
 func (d *Directory) ByName(domain, username string) (Entry, bool) {
+	return d.entry(d.Find(domain, username))
+}
+
+// ByID finds an endpoint by its id. It does not allocate.
+func (d *Directory) ByID(id account.EndpointID) (Entry, bool) { return d.entry(d.FindID(id)) }
+
+// Find is ByName that copies nothing; nil for an unknown name.
+func (d *Directory) Find(domain, username string) *Record {
 	h, ok := d.hash(domain, username)
 	if !ok {
-		return Entry{}, false
+		return nil
 	}
 	s := &d.names[h%shards]
 	s.mu.RLock()
+	defer s.mu.RUnlock()
 	r := s.records[h]
 	for r != nil && !(fold(r.username, username) && fold(r.domain.Value(), domain)) {
 		r = r.next
 	}
-	s.mu.RUnlock()
-	return d.entry(r)
+	return r
 }
 
-// ByID finds an endpoint by its id. It does not allocate.
-func (d *Directory) ByID(id account.EndpointID) (Entry, bool) {
+// FindID is ByID that copies nothing; nil for an unknown id.
+func (d *Directory) FindID(id account.EndpointID) *Record {
 	s := &d.ids[id%shards]
 	s.mu.RLock()
-	r := s.records[id]
-	s.mu.RUnlock()
-	return d.entry(r)
+	defer s.mu.RUnlock()
+	return s.records[id]
 }
 
-// entry shows a record, whose fields but next never change.
-func (d *Directory) entry(r *record) (e Entry, ok bool) {
+// Enabled reports whether the accounts that an endpoint belongs to are.
+func (d *Directory) Enabled(r *Record) bool {
+	disabled := *d.disabled.Load()
+	if len(disabled) == 0 {
+		return true
+	}
+	_, owner := disabled[r.owner.Value()]
+	_, main := disabled[r.main.Value()]
+	return !owner && !main
+}
+
+// Entry shows all of a record.
+func (d *Directory) Entry(r *Record) Entry {
+	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Domain: r.domain.Value(),
+		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r)}
+}
+
+func (d *Directory) entry(r *Record) (Entry, bool) {
 	if r == nil {
-		return e, false
+		return Entry{}, false
 	}
-	e = Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Domain: r.domain.Value(),
-		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: true}
-	if disabled := *d.disabled.Load(); len(disabled) > 0 {
-		_, owner := disabled[e.Owner]
-		_, main := disabled[e.Main]
-		e.Enabled = !owner && !main
-	}
-	return e, true
+	return d.Entry(r), true
 }
 
 // OffersSHA256 reports whether every endpoint of a domain has a SHA-256 secret,

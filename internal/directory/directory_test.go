@@ -112,7 +112,7 @@ func TestEqualHashes(t *testing.T) {
 	d := New()
 	const h = 5
 	s := &d.names[h%shards]
-	var records []*record
+	var records []*Record
 	for n := range 3 {
 		r := newRecord(endpoint(n, fmt.Sprint("user", n)))
 		d.link(h, r)

@@ -9,25 +9,40 @@ import (
 	"onhook/internal/account"
 )
 
-// record is an endpoint as it is kept. What many endpoints have in common is
-// stored once.
-type record struct {
+// Record is an endpoint as it is kept, and as it was when it was found: a change
+// puts another in its place. What many endpoints have in common is stored once.
+type Record struct {
 	id          account.EndpointID
 	owner, main unique.Handle[string]
 	domain      unique.Handle[string]
 	application unique.Handle[string]
 	username    string
-	next        *record // of the same hash; guarded by its shard
+	next        *Record // of the same hash; guarded by its shard
 	secret      account.Secret
 	allow       account.Permissions
 	maxContacts uint8
 }
 
-func newRecord(e account.Endpoint) *record {
-	return &record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
+func newRecord(e account.Endpoint) *Record {
+	return &Record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
 		application: unique.Make(e.Application), username: e.Username, secret: e.Secret, allow: e.Allow,
 		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
 }
+
+// ID returns the endpoint's id.
+func (r *Record) ID() account.EndpointID { return r.id }
+
+// Username returns the username as it was spelled at creation.
+func (r *Record) Username() string { return r.username }
+
+// Domain returns the SIP domain.
+func (r *Record) Domain() string { return r.domain.Value() }
+
+// MaxContacts is how many bindings the endpoint may have.
+func (r *Record) MaxContacts() int { return int(r.maxContacts) }
+
+// Secret returns the password's hashes, which must not be changed.
+func (r *Record) Secret() *account.Secret { return &r.secret }
 
 // longest is the longest name that can exist: 64 of username, 255 of domain.
 const longest = 64 + 1 + 255
@@ -110,7 +125,7 @@ func (d *Directory) remove(id account.EndpointID) {
 }
 
 // link enters a record under its name.
-func (d *Directory) link(h uint64, r *record) {
+func (d *Directory) link(h uint64, r *Record) {
 	s := &d.names[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +134,7 @@ func (d *Directory) link(h uint64, r *record) {
 }
 
 // unlink takes a record's name out, or gives it to a successor at once.
-func (d *Directory) unlink(old, successor *record) {
+func (d *Directory) unlink(old, successor *Record) {
 	h, _ := d.hash(old.domain.Value(), old.username)
 	s := &d.names[h%shards]
 	s.mu.Lock()
@@ -128,7 +143,7 @@ func (d *Directory) unlink(old, successor *record) {
 }
 
 // replace puts a successor, or nothing, into a record's place.
-func (s *nameShard) replace(h uint64, old, successor *record) {
+func (s *nameShard) replace(h uint64, old, successor *Record) {
 	after := old.next
 	if successor != nil {
 		successor.next = after
@@ -150,7 +165,7 @@ func (s *nameShard) replace(h uint64, old, successor *record) {
 }
 
 // count keeps the number of endpoints without a SHA-256 secret.
-func (d *Directory) count(r *record, by int) {
+func (d *Directory) count(r *Record, by int) {
 	if r == nil || r.secret.HasSHA256 {
 		return
 	}

@@ -64,6 +64,7 @@ type Registrar struct {
 	retryAfter          uint32
 	flowTimer           uint32 // seconds, 0: none
 	registrations       sync.Pool
+	date                date
 }
 
 // New makes a Registrar.

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"math/rand/v2"
@@ -21,9 +22,8 @@ func (g *registration) newTag() {
 
 // begin writes a response up to CSeq and remembers where its parts are.
 func (g *registration) begin(status int) {
-	g.buf = sip.AppendStatusLine(g.buf[:0], status, "")
-	g.common = len(g.buf)
 	g.buf = sip.AppendReply(g.buf[:0], g.req, g.flow.Remote, status, "", view(g.tag[:]))
+	g.common = bytes.IndexByte(g.buf, '\n') + 1
 	g.special = len(g.buf)
 }
 
@@ -98,9 +98,7 @@ func (g *registration) renderOK(s *location.Set) {
 		g.buf = append(g.buf, ", gruu"...)
 	}
 	g.buf = append(g.buf, "\r\n"...)
-	g.buf = append(g.buf, "Date: "...)
-	g.buf = s.Now.UTC().AppendFormat(g.buf, "Mon, 02 Jan 2006 15:04:05 GMT")
-	g.buf = append(g.buf, "\r\n"...)
+	g.buf = append(g.buf, g.r.date.field(s.Now)...)
 	g.buf = sip.AppendBody(g.buf, nil)
 	g.req = nil // not ours any more once Edit has returned
 }

@@ -47,11 +47,12 @@ func newRig(b *testing.B, users int) *rig {
 		dir.Apply(account.Change{Kind: account.Created, After: account.Endpoint{ID: account.EndpointID(1e14) + account.EndpointID(i)*7919, Owner: "MA", Main: "MA",
 			Username: u.name, Domain: "example.com", MaxContacts: 10, Secret: account.Secret{MD5: sum}}})
 	}
-	db, err := openAccounts(b.Context(), cfg)
+	logger := slog.New(slog.DiscardHandler)
+	db, err := openAccounts(b.Context(), cfg, logger)
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &Server{cfg: cfg, logger: slog.New(slog.DiscardHandler), store: db.store, accounts: db.service, journal: journaltest.NewDiscard()}
+	s := &Server{cfg: cfg, logger: logger, store: db.store, accounts: db.service, journal: journaltest.NewDiscard()}
 	b.Cleanup(func() { _ = s.closeStores() })
 	if err := s.build(b.Context(), dir, make([]byte, 32)); err != nil {
 		b.Fatal(err)

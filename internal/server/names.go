@@ -70,7 +70,7 @@ func (n *names) isDomain(host string) bool {
 
 func (n *names) domain(host string) (string, bool) {
 	for _, d := range n.domains {
-		if strings.EqualFold(d, host) {
+		if d == host || strings.EqualFold(d, host) {
 			return d, true
 		}
 	}
@@ -79,10 +79,14 @@ func (n *names) domain(host string) (string, bool) {
 
 // Domain returns the SIP domain that a host and port stand for.
 func (n *names) Domain(host string, port uint16) (string, bool) {
+	d, ok := n.domain(host)
+	if ok && port == 0 {
+		return d, true // as in nearly every request of a phone
+	}
 	if !n.Ours(host, port) {
 		return "", false
 	}
-	if d, ok := n.domain(host); ok {
+	if ok {
 		return d, true
 	}
 	return n.domains[0], true

@@ -213,47 +213,48 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 	if !ok {
 		return
 	}
-	if !strings.EqualFold(sip.Unescape(to.User), caller.Username) {
+	if !strings.EqualFold(sip.Unescape(to.User), caller.Username()) {
 		p.refuse(m, flow, 403, "register.foreign_address", "The credentials are those of another address")
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		p.registrar.Register(m, flow, registrar.AOR{Key: location.Key(caller.ID), Username: caller.Username, MaxContacts: caller.MaxContacts, Domain: caller.Domain, Generation: generation(caller)}, tx)
+		aor := registrar.AOR{Key: location.Key(caller.ID()), Username: caller.Username(), MaxContacts: caller.MaxContacts(), Domain: caller.Domain(), Generation: generation(caller)}
+		p.registrar.Register(m, flow, aor, tx)
 	}
 }
 
 // admitted reports whether the secret that a REGISTER was authenticated with is
 // still the endpoint's (registrar.Config.Admit).
 func (p *path) admitted(key location.Key, of uint64) bool {
-	e, ok := p.directory.ByID(account.EndpointID(key))
-	return ok && e.Enabled && generation(e) == of
+	r := p.directory.FindID(account.EndpointID(key))
+	return r != nil && p.directory.Enabled(r) && generation(r) == of
 }
 
 // generation tells one secret of an endpoint from the next.
-func generation(e directory.Entry) uint64 { return binary.LittleEndian.Uint64(e.Secret.MD5[:]) }
+func generation(r *directory.Record) uint64 { return binary.LittleEndian.Uint64(r.Secret().MD5[:]) }
 
 // authenticate verifies a request's digest credentials, and answers it with a
 // challenge where they do not hold.
-func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, domain string) (directory.Entry, bool) {
+func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, domain string) (*directory.Record, bool) {
 	credentials := credentials{p.directory}
 	result := p.auth.Verify(m, header, domain, flow, credentials)
 	switch result.Verdict {
 	case sipauth.OK:
 		p.bans.Right(pair(domain, result.Username, flow))
-		if entry, ok := p.directory.ByName(domain, result.Username); ok && entry.Enabled {
-			return entry, true
-		} else if ok {
-			p.refuse(m, flow, 403, "account.disabled", "The account is disabled")
-			return directory.Entry{}, false
+		r := result.User.(*directory.Record)
+		if p.directory.Enabled(r) {
+			return r, true
 		}
+		p.refuse(m, flow, 403, "account.disabled", "The account is disabled")
+		return nil, false
 	case sipauth.Wrong: // with a nonce that shows the source to be real; never the first 401, never a stale one
 		p.bans.Wrong(pair(domain, result.Username, flow))
 	case sipauth.Banned:
 		p.refuse(m, flow, 403, "auth.banned", "Too many wrong passwords for this user from this address")
-		return directory.Entry{}, false
+		return nil, false
 	case sipauth.Malformed:
 		p.refuse(m, flow, 400, "auth.malformed", "The credentials cannot be read")
-		return directory.Entry{}, false
+		return nil, false
 	}
 	status, challenge := 401, sip.WWWAuthenticate
 	if header == sip.ProxyAuthorization {
@@ -269,7 +270,7 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 	*buf = sip.AppendBody(msg, nil)
 	p.send(m, flow, *buf)
 	p.buffers.Put(buf)
-	return directory.Entry{}, false
+	return nil, false
 }
 
 // request routes a request without a To tag.
@@ -338,9 +339,11 @@ func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
 		if !claimsOurs {
 			domain = realm
 		}
-		if entry, known = p.authenticate(m, flow, sip.ProxyAuthorization, domain); !known {
+		r, ok := p.authenticate(m, flow, sip.ProxyAuthorization, domain)
+		if !ok {
 			return routing.Caller{}, false
 		}
+		entry = p.directory.Entry(r)
 	}
 	if claimsOurs {
 		if named, ok := p.directory.ByName(domain, sip.Unescape(from.User)); ok && named.ID != entry.ID {
@@ -455,12 +458,12 @@ func routable(e directory.Entry) routing.Endpoint {
 // credentials gives the directory the shape that sipauth asks for.
 type credentials struct{ directory *directory.Directory }
 
-func (c credentials) HA1(realm, username string) (sipauth.HA1, bool) {
-	e, ok := c.directory.ByName(realm, username)
-	if !ok {
-		return sipauth.HA1{}, false
+func (c credentials) HA1(realm, username string) (sipauth.HA1, any, bool) {
+	r := c.directory.Find(realm, username)
+	if r == nil {
+		return sipauth.HA1{}, nil, false
 	}
-	return sipauth.HA1{MD5: e.Secret.MD5, SHA256: e.Secret.SHA256, HasSHA256: e.Secret.HasSHA256}, true
+	return sipauth.HA1(*r.Secret()), r, true
 }
 
 func (c credentials) OffersSHA256(realm string) bool { return c.directory.OffersSHA256(realm) }

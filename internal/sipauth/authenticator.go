@@ -19,7 +19,8 @@ type HA1 struct {
 // Credentials is where passwords' hashes come from. It is asked on the request
 // path and must be as fast for an unknown name as for a known one.
 type Credentials interface {
-	HA1(realm, username string) (ha1 HA1, ok bool)
+	// user is whatever the caller of Verify wants to find in Result.User.
+	HA1(realm, username string) (ha1 HA1, user any, ok bool)
 	// OffersSHA256 reports whether every user of the realm has a SHA-256 hash.
 	OffersSHA256(realm string) bool
 }
@@ -53,7 +54,7 @@ var md5OnlyUserAgents = [...]string{"baresip v0", "baresip v1", "JsSIP "}
 // Authenticator challenges and verifies.
 type Authenticator struct {
 	config   Config
-	key      hmacKey
+	key      *macKey
 	instance uint32 // of this process, in every nonce
 	dummy    HA1    // of users that do not exist
 	nonces   nonceTable
@@ -76,7 +77,7 @@ func New(c Config) *Authenticator {
 		key = make([]byte, 32)
 		rand.Read(key)
 	}
-	a.key = newHMACKey(key)
+	a.key = newMACKey(key)
 	var b [4]byte
 	rand.Read(b[:])
 	a.instance = binary.BigEndian.Uint32(b[:])

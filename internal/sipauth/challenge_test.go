@@ -41,7 +41,7 @@ func TestChallenge(t *testing.T) {
 			}
 			var got []string
 			for _, line := range strings.SplitAfter(b.challenge(m, false), "\r\n") {
-				match := regexp.MustCompile(`^WWW-Authenticate: Digest realm="example\.com", nonce="[A-Za-z0-9_-]{48}", algorithm=([A-Z0-9-]+), qop="auth"\r\n$`).FindStringSubmatch(line)
+				match := regexp.MustCompile(`^WWW-Authenticate: Digest realm="example\.com", nonce="[A-Za-z0-9_-]{46}", algorithm=([A-Z0-9-]+), qop="auth"\r\n$`).FindStringSubmatch(line)
 				if match != nil {
 					got = append(got, match[1])
 				} else if line != "" {

@@ -5,7 +5,7 @@
 //
 // # Nonces
 //
-// A nonce carries its time, the process that made it, and an HMAC over both,
+// A nonce carries its time, the process that made it, and a MAC over both,
 // the realm and, on UDP, the address it was sent to. So nothing is stored for a
 // stranger. Only for a nonce that was used with a right password is its window
 // of nonce counts kept (RFC 7616 5.12), in a bounded table. A nonce whose window

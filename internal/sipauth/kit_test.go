@@ -24,18 +24,18 @@ type users struct {
 	asked     int
 }
 
-func (u *users) HA1(realm, username string) (HA1, bool) {
+func (u *users) HA1(realm, username string) (HA1, any, bool) {
 	u.asked++
 	password, ok := u.passwords[username]
 	if !ok {
-		return HA1{}, false
+		return HA1{}, nil, false
 	}
 	a1 := []byte(username + ":" + realm + ":" + password)
 	h := HA1{MD5: md5.Sum(a1)}
 	if !u.noSHA256[username] {
 		h.SHA256, h.HasSHA256 = sha256.Sum256(a1), true
 	}
-	return h, true
+	return h, username, true
 }
 
 func (u *users) OffersSHA256(string) bool { return !u.md5Only }

@@ -13,12 +13,12 @@ import (
 // static is a Credentials that hashes nothing.
 type static struct{ ha1 HA1 }
 
-func (s *static) HA1(_, username string) (HA1, bool) { return s.ha1, username == "alice" }
-func (s *static) OffersSHA256(string) bool           { return true }
+func (s *static) HA1(_, username string) (HA1, any, bool) { return s.ha1, nil, username == "alice" }
+func (s *static) OffersSHA256(string) bool                { return true }
 
 func TestAllocations(t *testing.T) {
 	b := newBench(t, Config{})
-	ha1, _ := b.users.HA1(realm, "alice")
+	ha1, _, _ := b.users.HA1(realm, "alice")
 	c := &static{ha1}
 	plain := request(t)
 	buf := make([]byte, 0, 1024)
@@ -56,7 +56,7 @@ func TestAllocations(t *testing.T) {
 // A nonce count is accepted once, however many try at the same time.
 func TestConcurrentReplay(t *testing.T) {
 	b := newBench(t, Config{})
-	ha1, _ := b.users.HA1(realm, "alice")
+	ha1, _, _ := b.users.HA1(realm, "alice")
 	c := &static{ha1}
 	d := b.alice()
 	var ms []*sip.Message
@@ -116,7 +116,7 @@ func BenchmarkVerify(b *testing.B) {
 	for _, alg := range []string{"MD5", "SHA-256"} {
 		b.Run(alg, func(b *testing.B) {
 			bn := newBench(b, Config{})
-			ha1, _ := bn.users.HA1(realm, "alice")
+			ha1, _, _ := bn.users.HA1(realm, "alice")
 			c := &static{ha1}
 			d := bn.alice()
 			d.alg = alg

@@ -53,6 +53,7 @@ type Result struct {
 	Verdict   Verdict
 	Username  string    // as claimed, without @realm; a view of the message, "" when there were no credentials
 	Algorithm Algorithm // of the credentials, 0 when there were none
+	User      any       // what Credentials gave with the hash; nil unless the verdict is OK
 }
 
 // Verify judges the credentials of a request for a realm. header is
@@ -82,7 +83,7 @@ func (a *Authenticator) Verify(m *sip.Message, header sip.HeaderID, realm string
 		return r
 	}
 	// An unknown user takes the very same way with a hash that nothing matches.
-	ha1, known := c.HA1(realm, r.Username)
+	ha1, user, known := c.HA1(realm, r.Username)
 	if !known || alg == SHA256 && !ha1.HasSHA256 {
 		known, ha1 = false, a.dummy
 	}
@@ -95,7 +96,7 @@ func (a *Authenticator) Verify(m *sip.Message, header sip.HeaderID, realm string
 	case !a.nonces.use(id, count, a.config.Now().Add(-a.config.NonceTTL).UnixMilli()):
 		r.Verdict = Stale
 	default:
-		r.Verdict = OK
+		r.Verdict, r.User = OK, user
 	}
 	return r
 }

@@ -39,16 +39,26 @@ func TestDigestVectors(t *testing.T) {
 	}
 }
 
-// RFC 4231 4.2 and 4.4: the HMAC is HMAC-SHA256.
-func TestHMAC(t *testing.T) {
-	for _, c := range []struct{ key, data, want string }{
-		{strings.Repeat("\x0b", 20), "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
-		{strings.Repeat("\xaa", 131), "Test Using Larger Than Block-Size Key - Hash Key First", "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+// RFC 4493 4: the code is AES-CMAC.
+func TestCMAC(t *testing.T) {
+	unhex := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	k := newMACKey(unhex("2b7e151628aed2a6abf7158809cf4f3c"))
+	msg := unhex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
+	for n, want := range map[int]string{
+		0:  "bb1d6929e95937287fa37d129b756746",
+		16: "070a16b46b4d4144f79bdd9dd04a287c",
+		40: "dfa66747de9ae63030ca32611497c827",
+		64: "51f0bebf7e3b9d92fc49741779363cfe",
 	} {
-		k := newHMACKey([]byte(c.key))
-		sum := k.sum(append(make([]byte, sha256.BlockSize), c.data...))
-		if got := hex.EncodeToString(sum[:]); got != c.want {
-			t.Errorf("%s, want %s", got, c.want)
+		sum := k.sum(msg[:n])
+		if got := hex.EncodeToString(sum[:]); got != want {
+			t.Errorf("%d bytes: %s, want %s", n, got, want)
 		}
 	}
 }
@@ -71,7 +81,7 @@ func TestDevices(t *testing.T) {
 				d.uri = "sip:127.0.0.1:5060"
 			}
 			field := strings.NewReplacer("NONCE", d.nonce, "URI", d.uri, "RESPONSE", d.response(), "UPPER", strings.ToUpper(d.response())).Replace(format)
-			want := Result{OK, "alice", MD5}
+			want := Result{Verdict: OK, Username: "alice", Algorithm: MD5, User: "alice"}
 			if got := b.verify(request(t, field)); got != want {
 				t.Errorf("%+v", got)
 			}
