@@ -5,7 +5,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 5s
 
-.PHONY: run build test check docs peers bench fuzz clean
+.PHONY: run build test check docs peers bench bench-limits fuzz clean
 
 run: build
 	./bin/onhook dev
@@ -39,6 +39,10 @@ docs:
 # Writes docs/performance.md; see ./bench.
 bench:
 	$(GO) run ./bench -out docs/performance.md
+
+# Writes docs/limits.md: overload, a restart under load, memory. Some ten minutes.
+bench-limits:
+	$(GO) run ./bench -limits -out docs/limits.md
 
 # Every fuzz target for FUZZTIME.
 fuzz:

@@ -28,6 +28,10 @@ type settings struct {
 	allocator string
 	kamailio  bool
 	install   bool
+	limits    bool
+	storm     int
+	bindings  int
+	clients   int
 }
 
 func main() {
@@ -43,6 +47,10 @@ func main() {
 	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
 	flag.StringVar(&s.allocator, "allocator", "fm", "Kamailio's memory allocator: fm, tlsf or qm, Debian's default")
 	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
+	flag.BoolVar(&s.limits, "limits", false, "measure what onhook does at its limits, instead: overload, storm, idle and memory (-only: one of them)")
+	flag.IntVar(&s.storm, "storm", 100_000, "with -limits: endpoints that all come back after a restart")
+	flag.IntVar(&s.bindings, "bindings", 1_000_000, "with -limits: bindings to measure memory with")
+	flag.IntVar(&s.clients, "clients", 10_000, "with -limits: idle WSS clients")
 	responder := flag.Bool("responder", false, "be the server that checks nothing, for what the generator alone can do")
 	flag.Parse()
 	if *responder {
@@ -71,11 +79,10 @@ func bench(s settings) (err error) {
 			err = fmt.Errorf("%w (the servers' logs are in %s)", err, dir)
 		}
 	}()
-	r, err := measureAll(s, dir)
+	text, err := reported(s, dir)
 	if err != nil {
 		return err
 	}
-	text := r.markdown()
 	if s.out != "" {
 		if err := os.WriteFile(s.out, []byte(text), 0o644); err != nil {
 			return err
@@ -85,9 +92,25 @@ func bench(s settings) (err error) {
 	return err
 }
 
+// reported measures what was asked for and returns the report.
+func reported(s settings, dir string) (string, error) {
+	if s.limits {
+		r, err := measureLimits(s, dir)
+		if err != nil {
+			return "", err
+		}
+		return r.markdown(), nil
+	}
+	r, err := measureAll(s, dir)
+	if err != nil {
+		return "", err
+	}
+	return r.markdown(), nil
+}
+
 // measureAll starts the servers and measures them in turns.
 func measureAll(s settings, dir string) (r *report, err error) {
-	onhook, err := startOnhook(s.binary, s.users, dir, "onhook")
+	onhook, _, err := startOnhook(s.binary, s.users, dir, "onhook")
 	if err != nil {
 		return nil, err
 	}
@@ -135,6 +158,6 @@ func startOther(s settings, dir string) (srv *server, missing string, err error)
 	if s.other == "" {
 		return startKamailio(s, dir)
 	}
-	srv, err = startOnhook(s.other, s.users, dir, "other")
+	srv, _, err = startOnhook(s.other, s.users, dir, "other")
 	return srv, "", err
 }

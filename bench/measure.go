@@ -143,6 +143,10 @@ func column(fs []figure, of func(figure) float64) []float64 {
 	for _, f := range fs {
 		v = append(v, of(f))
 	}
+	return sorted(v)
+}
+
+func sorted(v []float64) []float64 {
 	slices.Sort(v)
 	return v
 }

@@ -20,46 +20,67 @@ type devInfo struct {
 	AuthToken string            `json:"auth_token"`
 	Domain    string            `json:"domain"`
 	SIP       map[string]string `json:"sip"`
+	CAFile    string            `json:"ca_file"`
 }
 
 // startOnhook starts onhook as it comes, with all users as endpoints. An empty
 // binary is built from this checkout.
-func startOnhook(binary string, users int, dir, name string) (*server, error) {
+func startOnhook(binary string, users int, dir, name string) (*server, devInfo, error) {
 	if binary == "" {
-		binary = filepath.Join(dir, "onhook")
-		build := exec.Command("go", "build", "-o", binary, "onhook/cmd/onhook")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("go build: %w: %s", err, out)
+		built, err := buildOnhook(dir)
+		if err != nil {
+			return nil, devInfo{}, err
 		}
+		binary = built
 	}
-	version, err := exec.Command(binary, "version").Output()
+	version, err := versionOf(binary)
 	if err != nil {
-		return nil, fmt.Errorf("%s version: %w", binary, err)
+		return nil, devInfo{}, err
 	}
 	data := filepath.Join(dir, name+"-data")
 	srv, err := launch(dir, name, binary, "dev", "--dir", data, "--ephemeral-ports")
 	if err != nil {
-		return nil, err
+		return nil, devInfo{}, err
 	}
-	srv.version, _, _ = strings.Cut(strings.TrimSpace(string(version)), "\n")
+	srv.version = version
 	var text []byte
 	err = srv.wait(func() bool {
 		text, err = os.ReadFile(filepath.Join(data, "dev.json"))
 		return err == nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, devInfo{}, err
 	}
 	var info devInfo
 	if err := json.Unmarshal(text, &info); err != nil {
-		return nil, err
+		return nil, devInfo{}, err
 	}
 	srv.domain, srv.metrics = info.Domain, info.APIURL+"/metrics"
 	if srv.udp, err = net.ResolveUDPAddr("udp4", info.SIP["udp"]); err != nil {
-		return nil, err
+		return nil, devInfo{}, err
 	}
-	return srv, info.createEndpoints(users)
+	return srv, info, info.createEndpoints(users)
+}
+
+// buildOnhook builds onhook from this checkout into dir.
+func buildOnhook(dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "onhook")
+	build := exec.Command("go", "build", "-o", binary, "onhook/cmd/onhook")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return binary, nil
+}
+
+// versionOf is the first line that a binary says of itself.
+func versionOf(binary string) (string, error) {
+	text, err := exec.Command(binary, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s version: %w", binary, err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return line, nil
 }
 
 // createEndpoints makes the users through the bulk resource.

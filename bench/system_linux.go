@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,3 +21,37 @@ func processTime(pid int) (time.Duration, error) {
 }
 
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
+
+// pin lets a process, all its threads and those they will start run on one
+// core alone.
+func pin(pid, core int) error {
+	var set unix.CPUSet
+	set.Set(core)
+	return affinity(pid, set)
+}
+
+// pinSelf pins this process; release takes it back.
+func pinSelf(core int) (release func() error, err error) {
+	var all unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &all); err != nil {
+		return nil, err
+	}
+	return func() error { return affinity(os.Getpid(), all) }, pin(os.Getpid(), core)
+}
+
+func affinity(pid int, set unix.CPUSet) error {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return err
+	}
+	for _, t := range threads {
+		id, err := strconv.Atoi(t.Name())
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetaffinity(id, &set); err != nil {
+			return fmt.Errorf("pin thread %d: %w", id, err)
+		}
+	}
+	return nil
+}

@@ -13,3 +13,7 @@ func processTime(int) (time.Duration, error) {
 }
 
 func dataSync(f *os.File) error { return f.Sync() }
+
+func pin(int, int) error { return errors.New("processes can be pinned to a core on Linux only") }
+
+func pinSelf(int) (func() error, error) { return nil, pin(0, 0) }

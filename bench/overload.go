@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// overloadResult is what a server answers when more comes than it can do.
+type overloadResult struct {
+	op            operation
+	factor        float64 // of the peak
+	peak          float64 // operations per second
+	offered       float64
+	answered      float64 // with a 2xx
+	refused       int     // with a 503
+	before, after int     // resident memory
+}
+
+// floodTime is how long a flood lasts.
+const floodTime = 5 * time.Second
+
+// overload measures refreshes: one request, one answer, so that what is lost is
+// lost before it costs anything.
+func overload(s settings, dir string) (results []overloadResult, err error) {
+	srv, _, err := startOnhook(s.binary, s.users, dir, "onhook")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	if err := pin(srv.cmd.Process.Pid, 0); err != nil {
+		return nil, err
+	}
+	release, err := pinSelf(1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	gen, err := newGenerator(srv, s.users, s.window)
+	if err != nil {
+		return nil, err
+	}
+	defer gen.close()
+	if err := gen.registerAll(0); err != nil {
+		return nil, err
+	}
+	m := measured{server: srv, gen: gen}
+	var rates []float64
+	for range s.rounds {
+		f, err := m.measure(refresh, s)
+		if err != nil {
+			return nil, err
+		}
+		rates = append(rates, f.rate)
+	}
+	peak := median(sorted(rates))
+	for _, factor := range []float64{1.5, 2, 3} {
+		o := overloadResult{op: refresh, factor: factor, peak: peak}
+		if o.before, err = srv.resident(); err != nil {
+			return nil, err
+		}
+		if err := gen.flood(&o); err != nil {
+			return nil, err
+		}
+		if o.after, err = srv.resident(); err != nil {
+			return nil, err
+		}
+		results = append(results, o)
+	}
+	return results, nil
+}
+
+// flood sends refreshes at a rate, whatever is answered.
+func (g *generator) flood(o *overloadResult) error {
+	sent, answered, refused := make([]int, lanes), make([]int, lanes), make([]int, lanes)
+	began := time.Now()
+	err := g.each(func(l *lane) (err error) {
+		sent[l.index], answered[l.index], refused[l.index], err = l.flood(o.peak*o.factor/lanes, began)
+		return err
+	})
+	took := time.Since(began).Seconds()
+	for i := range lanes {
+		o.offered += float64(sent[i]) / floodTime.Seconds()
+		o.answered += float64(answered[i]) / took
+		o.refused += refused[i]
+	}
+	return err
+}
+
+func (l *lane) flood(rate float64, began time.Time) (sent, answered, refused int, err error) {
+	end := began.Add(floodTime)
+	for now := began; now.Before(end); now = time.Now() {
+		due := int(now.Sub(began).Seconds() * rate)
+		for ; sent < due; sent++ {
+			number := sent % len(l.phones)
+			p := &l.phones[number]
+			p.cseq++
+			b, err := l.buffer()
+			if err != nil {
+				return sent, answered, refused, err
+			}
+			l.queue(l.appendRegister(b, p, number, sent/len(l.phones), 3600))
+		}
+		if err := l.flush(); err != nil {
+			return sent, answered, refused, err
+		}
+		count, err := l.receive(now.Add(time.Millisecond))
+		if err != nil {
+			return sent, answered, refused, err
+		}
+		for _, m := range l.in[:count] {
+			switch msg := m.Buffers[0][:m.N]; {
+			case bytes.HasPrefix(msg, []byte("SIP/2.0 200")):
+				answered++
+			case bytes.HasPrefix(msg, []byte("SIP/2.0 503")):
+				refused++
+			case !bytes.HasPrefix(msg, []byte("SIP/2.0 401")): // a nonce that the flood has used up
+				return sent, answered, refused, fmt.Errorf("REGISTER:\n%s", msg)
+			}
+		}
+	}
+	return sent, answered, refused, nil
+}
+
+// stormResult is how long it takes until everybody is back.
+type stormResult struct {
+	users   int
+	within  time.Duration // they ask
+	started time.Duration // until the server was up again
+	took    time.Duration // from the first request to the last answer
+	resent  int
+}
+
+func storm(s settings, dir string) (r stormResult, err error) {
+	r = stormResult{users: s.storm, within: 10 * time.Second}
+	first, _, err := startOnhook(s.binary, r.users, dir, "onhook")
+	if err != nil {
+		return r, err
+	}
+	gen, err := newGenerator(first, r.users, s.window)
+	if err != nil {
+		return r, errors.Join(err, first.stop())
+	}
+	if err := errors.Join(gen.registerAll(0), first.kill()); err != nil {
+		return r, err
+	}
+	gen.close()
+	srv, started, err := first.restart(dir, "onhook")
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, srv.stop()) }()
+	if gen, err = newGenerator(srv, r.users, s.window); err != nil {
+		return r, err
+	}
+	defer gen.close()
+	r.started = started
+	began := time.Now()
+	err = gen.registerAll(float64(r.users) / r.within.Seconds())
+	r.took, r.resent = time.Since(began), gen.resent()
+	return r, err
+}
