@@ -109,14 +109,17 @@ const expirySweep = time.Second
 func (s *Server) sweepExpired(ctx context.Context) error {
 	tick := time.NewTicker(expirySweep)
 	defer tick.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		if _, err := s.accounts.DeleteExpired(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Error("expired endpoints could not be deleted", "error", err)
+		_, err := s.accounts.DeleteExpired(ctx)
+		if err != nil && ctx.Err() == nil && !failing {
+			s.logger.Error("expired endpoints cannot be deleted at present", "error", err)
 		}
+		failing = err != nil
 	}
 }

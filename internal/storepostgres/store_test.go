@@ -1,6 +1,7 @@
 package storepostgres
 
 import (
+	"database/sql"
 	"log/slog"
 	"testing"
 
@@ -10,6 +11,21 @@ import (
 )
 
 var quiet = slog.New(slog.DiscardHandler)
+
+// direct opens the database beside the store.
+func direct(t *testing.T, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
 
 func TestConformance(t *testing.T) {
 	postgres.Database(t) // keeps the server for all of them

@@ -16,6 +16,8 @@ func (s *Store) Run(ctx context.Context) error {
 	if s.writer.shared == nil {
 		return nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	wake := make(chan struct{}, 1)
 	listening := make(chan struct{})
 	go func() {
@@ -23,6 +25,7 @@ func (s *Store) Run(ctx context.Context) error {
 		s.listen(ctx, wake)
 	}()
 	err := s.follow(ctx, wake)
+	cancel()
 	<-listening
 	return err
 }

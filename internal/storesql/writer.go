@@ -168,6 +168,9 @@ func (w *writer) attempt(batch []*job) error {
 	patience := w.patience(cancel)
 	defer patience.Stop()
 	t, err := w.db.BeginTx(ctx, nil)
+	if err != nil && w.shared != nil {
+		t, err = w.db.BeginTx(ctx, nil) // the connection may have been that of a server which was restarted
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, w.failed(ctx, err))
 	}
