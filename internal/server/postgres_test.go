@@ -234,4 +234,3 @@ func TestServersShareADatabase(t *testing.T) {
 	eventually(t, "a deletion reaches the other server", func() bool { return !known() })
 	login("password-2", "401")
 }
-
