@@ -35,7 +35,7 @@ func (d *Description) handOver(sections [][][]byte, streams []Stream, gone []int
 	if !shareTransport(streams[from], streams[to], old, heir) {
 		return
 	}
-	if streams[to].BundleOnly { // RFC 9143 6: the tagged one is never bundle-only
+	if a, b := streams[from].Port, streams[to].Port; a != b { // RFC 9143 6: the tagged one has the address, and is never bundle-only
 		_, port, _ := splitMedia(old[0])
 		heir[0] = withPort(heir[0], port)
 		heir = slices.DeleteFunc(heir, func(line []byte) bool {
@@ -62,13 +62,13 @@ func (d *Description) terminated(line []byte) []byte {
 }
 
 // shareTransport reports whether two streams of a group use one transport: the
-// second is bundle-only, or has the first one's port and no other credentials.
+// second is bundle-only, has the same ICE credentials, or the same port and no
+// credentials of its own.
 func shareTransport(a, b Stream, sectionA, sectionB [][]byte) bool {
-	if b.BundleOnly {
-		return true
+	if ufrag := value(sectionB, "ice-ufrag"); ufrag != "" && !b.BundleOnly {
+		return ufrag == value(sectionA, "ice-ufrag")
 	}
-	ufrag := value(sectionB, "ice-ufrag")
-	return a.Port == b.Port && (ufrag == "" || ufrag == value(sectionA, "ice-ufrag"))
+	return b.BundleOnly || a.Port == b.Port
 }
 
 // withConnection puts a section's c= lines, if any, behind the m= and i= lines

@@ -17,7 +17,14 @@ const audioPackets = 100
 
 func register(t *testing.T, s *devserver.Server, p *Page, url string, e devserver.Endpoint) {
 	t.Helper()
-	if got := p.Do(t, "register", map[string]string{"url": url, "uri": e.URI, "password": e.Password}); got != "" {
+	registerToAnswer(t, s, p, url, e, nil)
+}
+
+// registerToAnswer registers a page that answers calls with these options, see
+// media in phone.html.
+func registerToAnswer(t *testing.T, s *devserver.Server, p *Page, url string, e devserver.Endpoint, answer map[string]any) {
+	t.Helper()
+	if got := p.Do(t, "register", map[string]any{"url": url, "uri": e.URI, "password": e.Password, "answer": answer}); got != "" {
 		t.Fatalf("JsSIP does not register: %s\npage:\n%s", got, p.log())
 	}
 	shown := s.WaitRegistered(t, e.ID, true)
@@ -27,6 +34,24 @@ func register(t *testing.T, s *devserver.Server, p *Page, url string, e devserve
 	if !strings.Contains(shown.Registration.Contact, ".invalid") || *shown.Contact != shown.Registration.Received {
 		t.Errorf("a browser's contact is shown as %q, registered as %q, received from %q",
 			*shown.Contact, shown.Registration.Contact, shown.Registration.Received)
+	}
+}
+
+// flows waits until so many RTP packets of a kind have gone both ways between two
+// pages.
+func flows(t *testing.T, alice, bob *Page, kind string, packets int) {
+	t.Helper()
+	for name, page := range map[string]*Page{"alice": alice, "bob": bob} {
+		err := devserver.Until(20*time.Second, func() error {
+			n, err := page.packets(kind)
+			if err == nil && (n.Sent < packets || n.Received < packets) {
+				err = fmt.Errorf("%s has sent %d %s packets and received %d", name, n.Sent, kind, n.Received)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatalf("%v\nalice:\n%s\nbob:\n%s", err, alice.log(), bob.log())
+		}
 	}
 }
 
@@ -45,21 +70,7 @@ func TestBrowsersCallEachOther(t *testing.T) {
 	if from := bob.Do(t, "until", "incoming"); from != a.URI {
 		t.Errorf("the call comes from %q, want %q", from, a.URI)
 	}
-	for name, page := range map[string]*Page{"alice": alice, "bob": bob} {
-		err := devserver.Until(20*time.Second, func() error {
-			var n struct{ Sent, Received int }
-			if err := page.evaluate("packets()", &n); err != nil {
-				return err
-			}
-			if n.Sent < audioPackets || n.Received < audioPackets {
-				return fmt.Errorf("%s has sent %d RTP packets and received %d", name, n.Sent, n.Received)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("%v\nalice:\n%s\nbob:\n%s", err, alice.log(), bob.log())
-		}
-	}
+	flows(t, alice, bob, "audio", audioPackets)
 	bob.Do(t, "hangup")
 	alice.Do(t, "until", "ended")
 

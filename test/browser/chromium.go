@@ -275,6 +275,15 @@ func (p *Page) Do(t testing.TB, function string, arguments ...any) string {
 	return out
 }
 
+// Packets are counts of RTP packets.
+type Packets struct{ Sent, Received int }
+
+// packets counts the RTP packets of a kind, audio or video, of the page's call.
+func (p *Page) packets(kind string) (n Packets, err error) {
+	err = p.evaluate(fmt.Sprintf("packets(%q)", kind), &n)
+	return n, err
+}
+
 // log is what the page has seen, a line or a message each.
 func (p *Page) log() string {
 	var lines []string
