@@ -43,6 +43,16 @@ module_app menu.so
 ctrl_tcp_listen 127.0.0.1:%[3]d
 `
 
+// video is the configuration's addition for a phone with a camera and a screen
+// that do not exist.
+const video = `video_source fakevideo,nil
+video_display fakevideo,nil
+video_size 320x240
+video_fps 10
+module vp8.so
+module fakevideo.so
+`
+
 // startTries: the control port is chosen by us before baresip binds it, so
 // that somebody else may be quicker.
 const startTries = 3
@@ -54,6 +64,7 @@ type Phone struct {
 	process *devserver.Process
 	control net.Conn
 	name    string
+	video   bool
 
 	mu      sync.Mutex
 	events  []Event
@@ -72,12 +83,24 @@ type Event struct {
 // its account line. It ends with the test.
 func Start(t testing.TB, s *devserver.Server, e devserver.Endpoint, transport, parameters string) *Phone {
 	t.Helper()
+	return run(t, s, e, transport, parameters, false)
+}
+
+// StartWithVideo is Start of a phone that offers and takes video.
+func StartWithVideo(t testing.TB, s *devserver.Server, e devserver.Endpoint, transport, parameters string) *Phone {
+	t.Helper()
+	return run(t, s, e, transport, parameters, true)
+}
+
+func run(t testing.TB, s *devserver.Server, e devserver.Endpoint, transport, parameters string, withVideo bool) *Phone {
+	t.Helper()
 	program, modules := peers.Baresip(t), peers.BaresipModules(t)
 	address := map[string]string{"udp": s.SIP.UDP, "tcp": s.SIP.TCP, "tls": s.SIP.TLS}[transport]
 	p := &Phone{
 		URI:     fmt.Sprintf("sip:%s@%s;transport=%s", e.Username, address, transport),
 		name:    e.Username,
 		changed: make(chan struct{}),
+		video:   withVideo,
 	}
 	var err error
 	for range startTries {
@@ -102,8 +125,12 @@ func (p *Phone) start(dir, program, modules, caFile, password, parameters string
 	if err != nil {
 		return err
 	}
+	settings := fmt.Sprintf(config, caFile, modules, port)
+	if p.video {
+		settings = strings.Replace(settings, "module g711.so\n", "module g711.so\n"+video, 1)
+	}
 	files := map[string]string{
-		"config":   fmt.Sprintf(config, caFile, modules, port),
+		"config":   settings,
 		"accounts": fmt.Sprintf("<%s>;auth_pass=%s;regint=60%s\n", p.URI, password, parameters),
 		"contacts": "",
 	}
@@ -282,6 +309,13 @@ var (
 func (p *Phone) Packets(t testing.TB) (sent, received int) {
 	t.Helper()
 	text := p.Command(t, "audio_debug", "")
+	return number(sentCount, text, 1), number(receivedCount, text, 1)
+}
+
+// VideoPackets is Packets of the call's video stream.
+func (p *Phone) VideoPackets(t testing.TB) (sent, received int) {
+	t.Helper()
+	text := p.Command(t, "video_debug", "")
 	return number(sentCount, text, 1), number(receivedCount, text, 1)
 }
 
