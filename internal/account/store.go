@@ -33,6 +33,29 @@ type Change struct {
 	Kind          ChangeKind
 	Before, After Endpoint
 	SecretChanged bool // the old credentials are worthless: on Updated with a new secret, and on Deleted
+
+	At   time.Time // when it was committed
+	Seq  int64     // of its transaction, which the outbox holds; 0: another process's
+	Last bool      // of its transaction
+}
+
+// Changed names the fields that an update changed, as the API does.
+func (c Change) Changed() (fields []string) {
+	b, a := c.Before, c.After
+	for _, f := range [...]struct {
+		name    string
+		changed bool
+	}{
+		{"alias", b.Alias != a.Alias}, {"application", b.Application != a.Application},
+		{"allow_voice", b.Allow.Voice != a.Allow.Voice}, {"allow_message", b.Allow.Message != a.Allow.Message},
+		{"allow_video", b.Allow.Video != a.Allow.Video}, {"max_contacts", b.MaxContacts != a.MaxContacts},
+		{"expires_at", !b.ExpiresAt.Equal(a.ExpiresAt)}, {"password", c.SecretChanged},
+	} {
+		if f.changed {
+			fields = append(fields, f.name)
+		}
+	}
+	return fields
 }
 
 // AccountChange is one committed change of an account or sub-account. Before

@@ -56,6 +56,7 @@ type Feed struct {
 	count  int
 	missed int // lost since the newest event in the ring
 	total  uint64
+	told   uint64 // events of the index so far, the lost ones included
 	closed bool
 	wake   chan struct{}
 }
@@ -112,6 +113,36 @@ func (f *Feed) Next(ctx context.Context) (Event, error) {
 	}
 }
 
+// Take appends all events that are there to dst, without waiting, and returns
+// how many there have been in all, the lost ones included. Wake tells when it
+// is worth while.
+func (f *Feed) Take(dst []Event) (events []Event, told uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ; f.count > 0; f.count-- {
+		dst = append(dst, f.ring[f.head])
+		f.ring[f.head] = Event{}
+		f.head = (f.head + 1) % len(f.ring)
+	}
+	if f.missed > 0 {
+		dst = append(dst, Event{Type: Gap, Missed: f.missed, At: f.index.now()})
+		f.missed = 0
+	}
+	return dst, f.told
+}
+
+// Wake is ready when an event has come since it was last received from, or the
+// feed is closed. It is for the one reader that uses Take.
+func (f *Feed) Wake() <-chan struct{} { return f.wake }
+
+// Told returns how many events there have been so far: where, in their order,
+// something else happened.
+func (f *Feed) Told() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.told
+}
+
 // Missed returns how many events this feed has lost in all.
 func (f *Feed) Missed() uint64 {
 	f.mu.Lock()
@@ -150,6 +181,7 @@ func (f *Feed) signal() {
 
 func (f *Feed) push(e *Event) {
 	f.mu.Lock()
+	f.told++
 	room := len(f.ring) - f.count
 	if f.missed > 0 && room >= 2 {
 		f.put(Event{Type: Gap, Missed: f.missed, At: e.At})

@@ -1,0 +1,266 @@
+package event
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+)
+
+// Log keeps events and hands them on. The Hub is its only writer.
+type Log interface {
+	// Last returns the youngest ID that was ever kept, and the greatest Seq.
+	Last() (ID, int64)
+	// Append keeps events, whose IDs increase, and hands them on. It survives
+	// the end of the process; Sync makes it survive that of the machine.
+	Append(events []Event) error
+	Sync() error
+}
+
+// Outbox holds the changes whose events are not safe yet, in commit order.
+type Outbox interface {
+	// PendingChanges returns the changes numbered above after, in the order of
+	// their numbers; about limit of them, but all with the same number.
+	PendingChanges(ctx context.Context, after int64, limit int) ([]account.Change, error)
+	// DropChanges forgets the changes numbered up to seq.
+	DropChanges(ctx context.Context, seq int64) error
+}
+
+// Config says what a Hub works on. Outbox may be nil, the rest must be set.
+type Config struct {
+	Log      Log
+	Bindings *location.Feed
+	Outbox   Outbox
+	// Endpoint finds an endpoint that has bindings: its ids, owner and names.
+	Endpoint func(account.EndpointID) (account.Endpoint, bool)
+	// Data is what an event of an endpoint shows: the endpoint and either the
+	// binding or the names of the changed fields.
+	Data func(ctx context.Context, e account.Endpoint, b *location.Binding, changed []string) any
+
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: nothing is logged
+}
+
+// Bounds of the Hub.
+const (
+	maxQueue  = 8192                   // changes and calls that wait to become events
+	maxBatch  = 512                    // events written at once
+	syncEvery = 20 * time.Millisecond  // from one Sync to the next at least
+	dropEvery = time.Second            // from one word to the outbox to the next
+	retry     = 500 * time.Millisecond // when the log cannot be written
+)
+
+// Hub makes events. What happened to one endpoint becomes events in the order
+// in which it happened.
+type Hub struct {
+	cfg  Config
+	wake chan struct{}
+
+	mu      sync.Mutex
+	queue   []told
+	leaving map[account.EndpointID]account.Endpoint // deleted, and their last events on the way
+	left    uint64                                  // changes left to the outbox so far
+	behind  bool                                    // some of them are there still
+	gap     bool                                    // something was lost since the last event
+
+	// What Run alone uses.
+	ids      *IDs
+	bindings uint64    // events of the feed that have been taken
+	seq      int64     // of the last change that became an event
+	safe     int64     // of the last one that is synced
+	dropped  int64     // of the last one that the outbox was told
+	dirty    bool      // something is appended and not synced
+	batch    []Event   // made, not appended
+	dropAt   time.Time // when the outbox was told
+
+	made, lost, failures atomic.Uint64
+}
+
+// told is something that shall become an event.
+type told struct {
+	at     time.Time
+	after  uint64         // so many of the bindings' events came before it
+	change account.Change // of an endpoint, unless Kind is 0
+	other  Event          // else: everything but ID and Body
+	data   any            // of other
+}
+
+// NewHub makes a Hub that continues where the log ends. Run brings it to life.
+func NewHub(cfg Config) *Hub {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	last, seq := cfg.Log.Last()
+	return &Hub{cfg: cfg, ids: NewIDs(last), seq: seq, safe: seq, behind: cfg.Outbox != nil, wake: make(chan struct{}, 1),
+		leaving: map[account.EndpointID]account.Endpoint{}}
+}
+
+// Leaving must be called before anything is done about the deletion of an
+// endpoint, so that the ends of its bindings still find it; Changed follows.
+func (h *Hub) Leaving(e account.Endpoint) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.leaving) < maxQueue {
+		h.leaving[e.ID] = e
+	}
+}
+
+// Changed takes in one committed change. It does not block.
+func (h *Hub) Changed(c account.Change) { h.put(told{change: c}) }
+
+// Tell takes in what happened to something else than an endpoint: its ID and
+// Body are made here, with data as the envelope's. It does not block.
+func (h *Hub) Tell(e Event, data any) { h.put(told{other: e, data: data}) }
+
+func (h *Hub) put(t told) {
+	t.at = h.cfg.Now()
+	h.mu.Lock()
+	full := len(h.queue) >= maxQueue
+	switch {
+	case t.change.Seq != 0 && h.cfg.Outbox != nil && (full || h.behind):
+		h.behind = true
+		h.left++
+	case full:
+		h.lost.Add(1)
+		h.gap = true
+	default:
+		t.after = h.cfg.Bindings.Told()
+		h.queue = append(h.queue, t)
+	}
+	h.mu.Unlock()
+	h.signal()
+}
+
+func (h *Hub) signal() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run makes events until ctx ends, and then those of what had happened by then;
+// the owner ends the sources first.
+func (h *Hub) Run(ctx context.Context) error {
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	var buf []location.Event
+	for {
+		var due <-chan time.Time // nothing to sync: no wake-ups
+		if h.dirty || h.dropped < h.safe {
+			due = tick.C
+		}
+		select {
+		case <-h.wake:
+		case <-h.cfg.Bindings.Wake():
+		case <-due:
+			h.sync(ctx, false)
+		case <-ctx.Done():
+			last := context.WithoutCancel(ctx)
+			h.round(last, buf)
+			h.sync(last, true)
+			return nil
+		}
+		buf = h.round(ctx, buf)
+	}
+}
+
+// round turns everything that has happened into events.
+func (h *Hub) round(ctx context.Context, buf []location.Event) []location.Event {
+	for ctx.Err() == nil {
+		// The bindings are taken first: what was told before the last of them
+		// is in the queue then.
+		var upTo uint64
+		buf, upTo = h.cfg.Bindings.Take(buf[:0])
+		h.mu.Lock()
+		queue := h.queue
+		h.queue = nil
+		behind, gap := h.behind, h.gap
+		h.gap = false
+		h.mu.Unlock()
+		rest := h.merge(ctx, queue, buf)
+		if gap {
+			h.add(ctx, Event{Type: StreamGap}, h.cfg.Now(), struct{}{})
+		}
+		h.bindings = upTo
+		h.flush(ctx)
+		if len(rest) > 0 { // told after bindings that were not taken yet
+			h.mu.Lock()
+			h.queue = append(rest, h.queue...)
+			h.mu.Unlock()
+		}
+		more := behind && h.catchUp(ctx)
+		if !more && len(rest) == 0 {
+			break
+		}
+	}
+	clear(buf)
+	return buf
+}
+
+// merge makes events of both in the order in which they happened, and returns
+// what was told after the last of the bindings.
+func (h *Hub) merge(ctx context.Context, queue []told, bindings []location.Event) []told {
+	at := h.bindings
+	for i := range bindings {
+		for len(queue) > 0 && queue[0].after <= at {
+			h.make(ctx, queue[0])
+			queue = queue[1:]
+		}
+		h.binding(ctx, &bindings[i])
+		at += uint64(max(bindings[i].Missed, 1))
+	}
+	for len(queue) > 0 && queue[0].after <= at {
+		h.make(ctx, queue[0])
+		queue = queue[1:]
+	}
+	return queue
+}
+
+// catchUp makes events of changes that only the outbox has; false when there
+// are no more, or that has to wait.
+func (h *Hub) catchUp(ctx context.Context) bool {
+	h.mu.Lock()
+	left := h.left
+	h.mu.Unlock()
+	pending, err := h.cfg.Outbox.PendingChanges(ctx, h.seq, maxBatch)
+	if err != nil {
+		if ctx.Err() == nil {
+			h.cfg.Logger.Error("stored changes cannot be read, their events come later", "error", err)
+			time.AfterFunc(retry, h.signal)
+		}
+		return false
+	}
+	for _, c := range pending {
+		h.make(ctx, told{at: c.At, change: c})
+	}
+	h.flush(ctx)
+	if len(pending) > 0 {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.behind = h.left != left
+	return h.behind
+}
+
+// Stats are the Hub's figures for the metrics.
+type Stats struct {
+	Made     uint64 // events
+	Lost     uint64 // events that could not be made: too many waited
+	Failures uint64 // times the log could not be written
+	Queued   int
+}
+
+// Stats returns the present figures.
+func (h *Hub) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return Stats{Made: h.made.Load(), Lost: h.lost.Load(), Failures: h.failures.Load(), Queued: len(h.queue)}
+}

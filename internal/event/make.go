@@ -1,0 +1,132 @@
+package event
+
+import (
+	"context"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/location"
+)
+
+// kinds names what happened to an endpoint.
+var kinds = map[account.ChangeKind]Type{account.Created: EndpointCreated, account.Updated: EndpointUpdated, account.Deleted: EndpointDeleted}
+
+// make makes one event of what was told.
+func (h *Hub) make(ctx context.Context, t told) {
+	c := t.change
+	if c.Kind == 0 {
+		h.add(ctx, t.other, t.at, t.data)
+		return
+	}
+	e, data := c.After, any(nil)
+	switch c.Kind {
+	case account.Deleted:
+		e = c.Before
+		h.mu.Lock()
+		delete(h.leaving, e.ID)
+		h.mu.Unlock()
+	case account.Updated:
+		changed := c.Changed()
+		if len(changed) == 0 {
+			return // of nothing that shows
+		}
+		data = h.cfg.Data(ctx, e, nil, changed)
+	}
+	if data == nil {
+		data = h.cfg.Data(ctx, e, nil, nil)
+	}
+	made := Event{Type: kinds[c.Kind], Account: e.Owner, Main: e.Main, Key: uint64(e.ID)}
+	if c.Last { // a crash between the events of one transaction brings all of them again
+		made.Seq = c.Seq
+	}
+	h.add(ctx, made, t.at, data)
+}
+
+// binding makes one event of a binding's.
+func (h *Hub) binding(ctx context.Context, e *location.Event) {
+	if e.Type == location.Gap {
+		h.lost.Add(uint64(e.Missed))
+		h.add(ctx, Event{Type: StreamGap}, e.At, struct{}{})
+		return
+	}
+	id := account.EndpointID(e.Key)
+	of, ok := h.cfg.Endpoint(id)
+	if !ok {
+		h.mu.Lock()
+		of, ok = h.leaving[id]
+		h.mu.Unlock()
+	}
+	if !ok {
+		return // deleted before its device was heard
+	}
+	h.add(ctx, Event{Type: Type("endpoint." + e.Type.String()), Account: of.Owner, Main: of.Main, Key: uint64(id)}, e.At,
+		h.cfg.Data(ctx, of, &e.Binding, nil))
+}
+
+// add puts an event into the batch.
+func (h *Hub) add(ctx context.Context, e Event, at time.Time, data any) {
+	e.ID = h.ids.Next(at)
+	if err := e.seal(at, data); err != nil {
+		h.lost.Add(1)
+		h.cfg.Logger.Error("an event cannot be written as JSON", "type", string(e.Type), "error", err)
+		return
+	}
+	h.batch = append(h.batch, e)
+	if len(h.batch) >= maxBatch {
+		h.flush(ctx)
+	}
+}
+
+// flush appends the batch to the log, as often as it takes: while it does not
+// succeed, the sources fill up and count what they lose.
+func (h *Hub) flush(ctx context.Context) {
+	for len(h.batch) > 0 {
+		err := h.cfg.Log.Append(h.batch)
+		if err == nil {
+			break
+		}
+		if n := h.failures.Add(1); n&(n-1) == 0 { // at each power of two: a full disk must not fill the log
+			h.cfg.Logger.Error("events cannot be written", "failures", n, "error", err)
+		}
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			h.lost.Add(uint64(len(h.batch)))
+			h.batch = nil
+			return
+		}
+	}
+	for i := range h.batch {
+		h.seq = max(h.seq, h.batch[i].Seq)
+	}
+	h.dirty = h.dirty || len(h.batch) > 0
+	h.made.Add(uint64(len(h.batch)))
+	clear(h.batch)
+	h.batch = h.batch[:0]
+}
+
+// sync makes what was appended safe, and tells the outbox from time to time.
+func (h *Hub) sync(ctx context.Context, now bool) {
+	if h.dirty {
+		if err := h.cfg.Log.Sync(); err != nil {
+			h.failures.Add(1)
+			h.cfg.Logger.Error("events cannot be made safe", "error", err)
+			return
+		}
+		h.dirty, h.safe = false, h.seq
+	}
+	if h.cfg.Outbox == nil {
+		h.dropped = h.safe
+	}
+	if h.dropped == h.safe || !now && h.cfg.Now().Sub(h.dropAt) < dropEvery {
+		return
+	}
+	h.dropAt = h.cfg.Now()
+	if err := h.cfg.Outbox.DropChanges(ctx, h.safe); err != nil {
+		if ctx.Err() == nil {
+			h.cfg.Logger.Warn("stored changes cannot be dropped yet", "error", err)
+		}
+		return
+	}
+	h.dropped = h.safe
+}
