@@ -62,6 +62,9 @@ type Registrations interface {
 	EndAll(ctx context.Context, id account.EndpointID) error
 }
 
+// DefaultStreams is how many event streams an account may have open.
+const DefaultStreams = 20
+
 // Bans is what server administration asks of the bans for wrong passwords.
 type Bans interface {
 	Mode() string // off, dry_run or on
@@ -75,28 +78,36 @@ type Bans interface {
 // DefaultTimeout is how long a request may take, its body included.
 const DefaultTimeout = 30 * time.Second
 
-// Config is what the API is built from. Service and Registrations must be set.
+// Config is what the API is built from. Service, Registrations and Events must be
+// set.
 type Config struct {
 	Service       Service
 	Registrations Registrations
+	Events        Events
 	Bans          Bans          // nil only without AdminToken
 	AdminToken    string        // for /v1/admin/; "": all of it is 404
 	Ready         func() error  // nil when ready, else why not (errors.Join for several reasons)
 	Metrics       http.Handler  // serves /metrics; nil: 404
 	Logger        *slog.Logger  // nil: nothing is logged
 	Timeout       time.Duration // of one request; 0: DefaultTimeout
+
+	StreamsPerAccount int // event streams open at a time; 0: DefaultStreams
 }
 
 type handler struct {
 	Config
-	log   *slog.Logger
-	admin [sha256.Size]byte // hash of AdminToken
+	log     *slog.Logger
+	admin   [sha256.Size]byte // hash of AdminToken
+	streams streams
 }
 
 // New returns the handler of everything the API serves. It starts nothing.
 func New(c Config) http.Handler {
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
+	}
+	if c.StreamsPerAccount <= 0 {
+		c.StreamsPerAccount = DefaultStreams
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -130,6 +141,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		rep.handler.ServeHTTP(w, r.Request)
 	} else {
 		h.write(r, rep)
+	}
+	if rep.stream != nil {
+		rep.stream(hr.Context()) // without the deadline of ordinary requests
 	}
 	h.logAccess(r, rep, time.Since(start))
 }

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/event"
+	"onhook/internal/eventlog"
 	"onhook/internal/location"
 	"onhook/internal/sip"
 	"onhook/internal/storepostgres"
@@ -42,6 +44,7 @@ type world struct {
 	store    *faultyStore
 	bindings *bindings
 	bans     *banList
+	events   *eventlog.Log
 	clock    atomic.Int64 // unix seconds
 	ready    error
 	log      *logBuffer
@@ -89,7 +92,16 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 		log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
 	w.clock.Store(time.Date(2025, 10, 26, 14, 20, 0, 0, time.UTC).Unix())
 	w.service = account.NewService(w.store, []string{"sip.example.com", "sip.example.org"}, keys, w.now)
-	w.config = Config{Service: w.service, Registrations: w.bindings, Bans: w.bans, AdminToken: adminToken, Ready: func() error { return w.ready },
+	w.events, err = eventlog.Open(eventlog.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.events.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.config = Config{Service: w.service, Registrations: w.bindings, Events: eventStreams{w.events}, StreamsPerAccount: 3, Bans: w.bans, AdminToken: adminToken, Ready: func() error { return w.ready },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			fmt.Fprintln(w, "onhook_up 1")
@@ -215,10 +227,11 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// faultyStore is a store whose disk fills up, or that fails altogether.
+// faultyStore is a store whose disk fills up, that fails altogether, or that
+// has lost its accounts.
 type faultyStore struct {
 	account.Store
-	full, broken atomic.Bool
+	full, broken, revoked atomic.Bool
 }
 
 var errDiskFull = fmt.Errorf("%w: disk full", account.ErrUnavailable)
@@ -234,7 +247,17 @@ func (s *faultyStore) Login(ctx context.Context, authID string) (account.Login, 
 	if s.broken.Load() {
 		return account.Login{}, errors.New("database disk image is malformed")
 	}
+	if s.revoked.Load() {
+		return account.Login{}, account.ErrNotFound
+	}
 	return s.Store.Login(ctx, authID)
+}
+
+// eventStreams gives a log the shape that the API asks for.
+type eventStreams struct{ log *eventlog.Log }
+
+func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event.ID) EventStream {
+	return e.log.Subscribe(authID, filter, after)
 }
 
 // bindings stands in for the registrar.

@@ -17,9 +17,10 @@ type reply struct {
 	status  int
 	body    any // marshalled to JSON; nil: no body
 	header  map[string]string
-	raw     []byte       // instead of body, with its own Content-Type in header
-	handler http.Handler // instead of everything: writes the answer itself
-	quiet   bool         // probes: logged at debug level only
+	raw     []byte                // instead of body, with its own Content-Type in header
+	handler http.Handler          // instead of everything: writes the answer itself
+	stream  func(context.Context) // instead of a body: writes it for as long as the client stays
+	quiet   bool                  // probes: logged at debug level only
 }
 
 // errorJSON is the body of every error. api_id is filled in by write.
@@ -109,6 +110,13 @@ func unavailable(sentence string) reply {
 	return rep
 }
 
+// tooMany refuses what the account may do again later.
+func tooMany(sentence string, seconds int) reply {
+	rep := fail(http.StatusTooManyRequests, sentence)
+	rep.header = map[string]string{"Retry-After": strconv.Itoa(seconds)}
+	return rep
+}
+
 // write sends the reply.
 func (h *handler) write(r *request, rep reply) {
 	if e, ok := rep.body.(errorJSON); ok {
@@ -132,7 +140,7 @@ func (h *handler) write(r *request, rep reply) {
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "no-store")
 	}
-	if rep.status != http.StatusNoContent {
+	if rep.status != http.StatusNoContent && rep.stream == nil {
 		header.Set("Content-Length", strconv.Itoa(len(out)))
 	}
 	r.w.WriteHeader(rep.status)

@@ -48,6 +48,7 @@ var routes = compile([]route{
 		"GET": (*handler).listSubAccountsLegacy, "POST": (*handler).createSubAccountLegacy}},
 	{template: "/v1/Account/{auth_id}/Subaccount/{sub_auth_id}/", methods: map[string]serveFunc{
 		"GET": (*handler).retrieveSubAccount, "POST": (*handler).updateSubAccountLegacy, "DELETE": (*handler).deleteSubAccountLegacy}},
+	{template: "/v1/Account/{auth_id}/events", methods: map[string]serveFunc{"GET": (*handler).streamEvents}},
 	{template: accountTemplate, methods: map[string]serveFunc{"GET": (*handler).retrieveAccount}},
 	{template: "/v1/Account/{auth_id}/Token/", methods: map[string]serveFunc{"POST": (*handler).rotateToken}},
 	{template: "/v1/auth/me", methods: map[string]serveFunc{"GET": (*handler).me}},

@@ -24,6 +24,7 @@ type Config struct {
 	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
 	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
 	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
+	Events          Events         `yaml:"events" doc:"What happened, for event streams and webhooks."`
 	Limits          Limits         `yaml:"limits" doc:"What one source may use, and what the server holds at most. A source is an IPv4 address or an IPv6 /64. What exceeds a limit is counted in /metrics."`
 	TrustedNetworks []netip.Prefix `yaml:"trusted_networks" doc:"Networks (CIDR) or addresses without packet rate limits, such as your own gateways. Wrong passwords and connections are limited for them too."`
 	ExternalCalls   bool           `yaml:"external_calls" doc:"Whether callers who are no endpoints of this server may call its endpoints. They are never relayed to anybody else."`
@@ -121,6 +122,13 @@ const (
 	BansOn     = "on"
 )
 
+// Events is the log of what happened.
+type Events struct {
+	Keep              time.Duration `yaml:"keep" doc:"How long events are kept, for clients that resume a stream and for webhooks that were down."`
+	MaxMegabytes      int           `yaml:"max_megabytes" doc:"How much of data_dir they take at most; beyond it the oldest go early, which streams and webhooks are told by stream.gap."`
+	StreamsPerAccount int           `yaml:"streams_per_account" doc:"Event streams that one account may have open; further ones get 429."`
+}
+
 // Limits bounds what strangers can use.
 type Limits struct {
 	Connections                 int           `yaml:"connections" doc:"TCP, TLS, WS and WSS connections in all."`
@@ -166,6 +174,7 @@ func Default() Config {
 			BanMaxDuration: time.Hour,
 			BanPairs:       16_384,
 		},
+		Events: Events{Keep: 24 * time.Hour, MaxMegabytes: 1024, StreamsPerAccount: 20},
 		Limits: Limits{
 			Connections:                 100_000,
 			ConnectionsPerSource:        1000,
@@ -198,6 +207,9 @@ func (c Config) KeyPath() string { return c.inData(c.KeyFile, "key") }
 
 // LocationPath is the folder of the binding journal.
 func (c Config) LocationPath() string { return filepath.Join(c.DataDir, "bindings") }
+
+// EventsPath is the folder of the events.
+func (c Config) EventsPath() string { return filepath.Join(c.DataDir, "events") }
 
 // CertFiles returns the certificate and key of a listener: its own or the
 // default ones.

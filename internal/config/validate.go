@@ -42,6 +42,7 @@ func (c Config) problems() []Problem {
 	k.api(c.API)
 	k.registrar(c.Registrar)
 	k.auth(c.Auth)
+	k.events(c.Events)
 	k.limits(c.Limits)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		k.add("log.level", "%q is not debug, info, warn or error", c.Log.Level)
@@ -165,6 +166,14 @@ func (k *checker) registrar(r Registrar) {
 	if r.FlowTimer != 0 {
 		k.between("registrar.flow_timer", r.FlowTimer, 10*time.Second, time.Hour)
 	}
+}
+
+func (k *checker) events(e Events) {
+	k.between("events.keep", e.Keep, time.Minute, 30*24*time.Hour)
+	k.atLeast("events.max_megabytes", e.MaxMegabytes, 4)
+	k.atMost("events.max_megabytes", e.MaxMegabytes, 1<<20)
+	k.atLeast("events.streams_per_account", e.StreamsPerAccount, 1)
+	k.atMost("events.streams_per_account", e.StreamsPerAccount, 10_000)
 }
 
 func (k *checker) limits(l Limits) {

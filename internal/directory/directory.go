@@ -19,6 +19,7 @@ type Entry struct {
 	ID          account.EndpointID
 	Owner, Main string // auth_ids, as in account.Endpoint
 	Username    string // spelled as at creation
+	Alias       string
 	Domain      string
 	Application string
 	Allow       account.Permissions
@@ -182,7 +183,7 @@ func (d *Directory) Enabled(r *Record) bool {
 
 // Entry shows all of a record.
 func (d *Directory) Entry(r *Record) Entry {
-	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Domain: r.domain.Value(),
+	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Alias: r.alias, Domain: r.domain.Value(),
 		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r)}
 }
 

@@ -14,7 +14,7 @@ import (
 
 func endpoint(n int, username string) account.Endpoint {
 	return account.Endpoint{ID: account.EndpointID(100_000_000_000_000 + n), Owner: "MA_AAAAAAAA", Main: "MA_AAAAAAAA",
-		Username: username, Domain: "sip.test", Application: "12345678901234500", Allow: account.Permissions{Voice: true},
+		Username: username, Alias: username, Domain: "sip.test", Application: "12345678901234500", Allow: account.Permissions{Voice: true},
 		MaxContacts: 10, Secret: account.Secret{MD5: [16]byte{1}, SHA256: [32]byte{2}, HasSHA256: true}}
 }
 
@@ -53,7 +53,7 @@ func deleted(e account.Endpoint) account.Change {
 }
 
 func entryOf(e account.Endpoint) Entry {
-	return Entry{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Domain: e.Domain, Application: e.Application,
+	return Entry{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Alias: e.Alias, Domain: e.Domain, Application: e.Application,
 		Allow: e.Allow, MaxContacts: e.MaxContacts, Secret: e.Secret, Enabled: true}
 }
 

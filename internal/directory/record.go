@@ -17,6 +17,7 @@ type Record struct {
 	domain      unique.Handle[string]
 	application unique.Handle[string]
 	username    string
+	alias       string  // mostly the username itself
 	next        *Record // of the same hash; guarded by its shard
 	secret      account.Secret
 	allow       account.Permissions
@@ -24,8 +25,12 @@ type Record struct {
 }
 
 func newRecord(e account.Endpoint) *Record {
+	alias := e.Alias
+	if alias == e.Username {
+		alias = e.Username // one string for both
+	}
 	return &Record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
-		application: unique.Make(e.Application), username: e.Username, secret: e.Secret, allow: e.Allow,
+		application: unique.Make(e.Application), username: e.Username, alias: alias, secret: e.Secret, allow: e.Allow,
 		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
 }
 

@@ -47,6 +47,7 @@ type Log struct {
 	last     event.ID
 	seq      int64
 	dropped  bool // some events that were kept once are gone
+	ended    bool // nobody subscribes any more
 	closed   bool
 	subs     map[string][]*Subscription // by account
 

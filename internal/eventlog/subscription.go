@@ -45,7 +45,7 @@ func (l *Log) Subscribe(account string, filter event.Filter, after *event.ID) *S
 	s := &Subscription{log: l, wanted: wanted{account: account, filter: filter}, wake: make(chan struct{}, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.ended {
 		s.ended = true
 		return s
 	}
@@ -84,9 +84,10 @@ func (s *Subscription) end() {
 	s.signal()
 }
 
-// EndAll ends all subscriptions at once.
+// EndAll ends all subscriptions, and those still to come, at once.
 func (l *Log) EndAll() {
 	l.mu.Lock()
+	l.ended = true
 	subs := l.subs
 	l.subs = map[string][]*Subscription{}
 	l.subscribers.Store(0)

@@ -26,6 +26,9 @@ var ours = map[string][]string{
 	"internal/account":    {},
 	"internal/location":   {"internal/sip"},
 	"internal/callrecord": {"internal/account"},
+	// what happened, made of the nouns
+	"internal/event":    {"internal/account", "internal/location"},
+	"internal/eventlog": {"internal/event"},
 	// ground
 	"internal/config":     {},
 	"internal/metrics":    {},
@@ -55,7 +58,7 @@ var ours = map[string][]string{
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},
 	// HTTP and SIP meet in the nouns
-	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/callrecord"},
+	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/event", "internal/callrecord"},
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},

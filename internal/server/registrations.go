@@ -64,8 +64,15 @@ func (p *path) closeFlows(ended []location.Binding) {
 
 // changed takes in one committed change of an endpoint: the directory knows it
 // before the API call returns, and a secret that is worthless now ends the
-// bindings that were made with it.
+// bindings that were made with it. The hub is told what it shall tell: a
+// creation before any device can register, a deletion after all are gone.
 func (s *Server) changed(ctx context.Context, c account.Change) {
+	if c.Kind == account.Deleted {
+		s.hub.Leaving(c.Before)
+		defer s.hub.Changed(c)
+	} else {
+		s.hub.Changed(c)
+	}
 	s.path.directory.Apply(c)
 	if !c.SecretChanged {
 		return

@@ -66,6 +66,16 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	gauge("dns_lookups", "Lookups under way.", dns.Lookups)
 	gauge("avoided_servers", "Servers of other domains that failed and are tried last.", dns.Avoided)
 
+	hub, events := s.hub.Stats(), s.events.Stats()
+	counter("events_total", "Events made.", hub.Made)
+	counter("events_lost_total", "Events that could not be made because too many waited; streams are told by stream.gap.", hub.Lost)
+	counter("events_failures_total", "Times that events could not be written.", hub.Failures)
+	gauge("events_queued", "Changes and calls that wait to become events.", hub.Queued)
+	gauge("events_bytes", "Size of the kept events.", int(events.Bytes))
+	gauge("event_subscribers", "Event streams and webhooks that are served.", events.Subscribers)
+	counter("event_subscribers_slow_total", "Times that one was too slow for its memory and went on from the files.", events.Slow)
+	counter("events_damaged_total", "Times that kept events could not be read.", events.Damaged)
+
 	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
 	bans := p.bans.Stats()
 	mode := s.cfg.Auth.Bans

@@ -21,6 +21,8 @@ import (
 	"onhook/internal/callrecord"
 	"onhook/internal/config"
 	"onhook/internal/directory"
+	"onhook/internal/event"
+	"onhook/internal/eventlog"
 	"onhook/internal/floodguard"
 	"onhook/internal/location"
 	"onhook/internal/locationlog"
@@ -54,6 +56,8 @@ type Server struct {
 	journal  location.Journal
 	path     *path
 	calls    callrecord.Feeds
+	events   *eventlog.Log
+	hub      *event.Hub
 	api      *http.Server
 	apiAddr  netip.AddrPort
 	apiConn  net.Listener
@@ -156,6 +160,9 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if p.gruus, err = sipgruu.New(gruuKey); err != nil {
 		return err
 	}
+	if err := s.buildEvents(); err != nil {
+		return err
+	}
 	p.registrar = registrar.New(s.registrarConfig())
 	p.router = routing.Router{Names: p.names, Bindings: p.index, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
@@ -247,6 +254,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
 			Service: s.accounts, Registrations: registrations{s.path}, Ready: s.isReady,
+			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
 		}),
@@ -256,6 +264,7 @@ func (s *Server) listen(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // one line per hostile handshake is too many
 	}
+	s.api.RegisterOnShutdown(s.events.EndAll)
 	return nil
 }
 
@@ -281,6 +290,8 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.path.transactions.Run(inner) })
 	group.Go(func() error { return s.store.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
+	group.Go(func() error { return s.hub.Run(inner) })
+	group.Go(func() error { return s.sweepEvents(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	group.Go(func() error {
 		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/api"
+	"onhook/internal/event"
+	"onhook/internal/eventlog"
+	"onhook/internal/location"
+)
+
+// feedBuffer is how many events of bindings may wait to be written: what a
+// storm of registrations brings while the disk takes its time.
+const feedBuffer = 16_384
+
+// buildEvents opens the event log and makes the hub that fills it.
+func (s *Server) buildEvents() error {
+	log, err := eventlog.Open(eventlog.Config{Dir: s.cfg.EventsPath(), Keep: s.cfg.Events.Keep, MaxBytes: int64(s.cfg.Events.MaxMegabytes) << 20,
+		Logger: s.logger.With("package", "eventlog")})
+	if err != nil {
+		return fmt.Errorf("events %s: %w", s.cfg.EventsPath(), err)
+	}
+	s.events = log
+	s.hub = event.NewHub(event.Config{
+		Log: log, Bindings: s.path.index.Subscribe(feedBuffer), Endpoint: s.path.eventEndpoint,
+		Data:   (&eventData{path: s.path, accounts: s.accounts}).of,
+		Logger: s.logger.With("package", "event"),
+	})
+	return nil
+}
+
+// eventEndpoint is what events need to know of an endpoint, from memory.
+func (p *path) eventEndpoint(id account.EndpointID) (account.Endpoint, bool) {
+	e, ok := p.directory.ByID(id)
+	return account.Endpoint{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Domain: e.Domain, Alias: e.Alias,
+		Application: e.Application}, ok
+}
+
+// eventData makes the data of endpoints' events, for the hub alone.
+type eventData struct {
+	path     *path
+	accounts *account.Service
+	apps     map[string]account.Application // by app_id; whose they are never changes
+}
+
+// maxEventApps bounds what eventData remembers.
+const maxEventApps = 4096
+
+func (d *eventData) of(ctx context.Context, e account.Endpoint, b *location.Binding, changed []string) any {
+	return api.EndpointEvent(e, d.applications(ctx, e.Application), d.path.index.Registered(location.Key(e.ID)), b, changed)
+}
+
+// applications finds the endpoint's application: its owner is in its path.
+func (d *eventData) applications(ctx context.Context, id string) map[string]account.Application {
+	if id == "" {
+		return nil
+	}
+	if app, known := d.apps[id]; known {
+		return map[string]account.Application{id: app}
+	}
+	found, err := d.accounts.Applications(ctx, []string{id})
+	if err != nil {
+		return nil // the event comes without it: it must not wait for the database
+	}
+	if len(d.apps) >= maxEventApps || d.apps == nil {
+		d.apps = map[string]account.Application{}
+	}
+	maps.Copy(d.apps, found)
+	return found
+}
+
+// eventStreams gives the log the shape that api asks for.
+type eventStreams struct{ log *eventlog.Log }
+
+func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event.ID) api.EventStream {
+	return e.log.Subscribe(authID, filter, after)
+}
+
+// retainEvents is how often old events are looked for.
+const retainEvents = time.Minute
+
+// sweepEvents removes old events while no new ones come.
+func (s *Server) sweepEvents(ctx context.Context) error {
+	tick := time.NewTicker(retainEvents)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.events.Retain()
+		}
+	}
+}
