@@ -105,9 +105,10 @@ type world struct {
 	end       func()
 }
 
-func newWorld(t *testing.T, log *memory, box *outbox) *world {
+// newWorld makes one whose feed of bindings holds up to buffer events.
+func newWorld(t *testing.T, log *memory, box *outbox, buffer int) *world {
 	w := &world{log: log, outbox: box, index: location.New(location.Config{Journal: journaltest.NewMemory()})}
-	cfg := Config{Log: log, Bindings: w.index.Subscribe(64),
+	cfg := Config{Log: log, Bindings: w.index.Subscribe(buffer),
 		Endpoint: func(id account.EndpointID) (account.Endpoint, bool) {
 			e, ok := w.endpoints.Load(id)
 			if !ok {
@@ -190,7 +191,7 @@ func (w *world) register(t *testing.T, id int) {
 // come on two ways.
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, &memory{}, nil)
+		w := newWorld(t, &memory{}, nil, 1000)
 		want := ""
 		for id := 1; id <= 50; id++ {
 			e := endpoint(id)
@@ -233,7 +234,7 @@ func TestOrder(t *testing.T) {
 func TestOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, box := &memory{}, &outbox{}
-		w := newWorld(t, log, box)
+		w := newWorld(t, log, box, 64)
 		synctest.Wait()
 		w.commit(account.Change{Kind: account.Created, After: endpoint(1)})
 		w.commit(account.Change{Kind: account.Created, After: endpoint(2)})
@@ -251,7 +252,7 @@ func TestOutbox(t *testing.T) {
 		two := account.Change{Kind: account.Created, After: endpoint(2), Seq: 2, Last: true}
 		three := account.Change{Kind: account.Created, After: endpoint(3), Seq: 3, Last: true}
 		box.changes = []account.Change{two, three}
-		w = newWorld(t, log, box)
+		w = newWorld(t, log, box, 64)
 		w.seq = 3
 		synctest.Wait()
 		w.commit(account.Change{Kind: account.Created, After: endpoint(4)})
@@ -270,14 +271,14 @@ func TestOutbox(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, box := &memory{full: true}, &outbox{broken: true}
-		w := newWorld(t, log, box)
+		w := newWorld(t, log, box, 64)
 		w.endpoints.Store(account.EndpointID(1), endpoint(1))
 		var want []string
 		for id := 2; id < maxQueue+100; id++ {
 			w.commit(account.Change{Kind: account.Created, After: endpoint(id)})
 			want = append(want, fmt.Sprint("created", id))
 		}
-		for range 100 {
+		for range 1000 {
 			w.register(t, 1)
 		}
 		synctest.Wait()
@@ -303,7 +304,7 @@ func TestFullDisk(t *testing.T) {
 		if !slices.Equal(created, want) {
 			t.Errorf("%d changes became events, want %d", len(created), len(want))
 		}
-		if lost := int(w.Stats().Lost); gaps != 1 || len(registered)+lost != 100 {
+		if lost := int(w.Stats().Lost); gaps != 1 || len(registered)+lost != 1000 {
 			t.Errorf("%d registered, %d lost, %d gaps", len(registered), lost, gaps)
 		}
 		if box.left() != 0 {
