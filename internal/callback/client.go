@@ -81,7 +81,8 @@ func (c *Client) control(_, address string, _ syscall.RawConn) error {
 }
 
 // special are networks that are nobody's on the Internet, or lead back into
-// some (RFC 6890), besides those that netip tells.
+// some, besides those that netip tells.
+// RFC 6890 2.2: the registries of such networks.
 var special = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),

@@ -29,6 +29,8 @@ var ours = map[string][]string{
 	// what happened, made of the nouns
 	"internal/event":    {"internal/account", "internal/location"},
 	"internal/eventlog": {"internal/event"},
+	// HTTP requests of ours to users' servers
+	"internal/callback": {},
 	// ground
 	"internal/config":     {},
 	"internal/metrics":    {},
@@ -78,7 +80,7 @@ var impure = []string{"net", "os", "time", "sync", "log"}
 var doors = map[string][]string{
 	"database/sql": {"internal/storesql", "internal/storesqlite", "internal/storepostgres"},
 	"os/exec":      {},
-	"net/http": {"internal/api", "internal/metrics", "internal/server", "internal/dev", "cmd/onhook", "client",
+	"net/http": {"internal/api", "internal/callback", "internal/metrics", "internal/server", "internal/dev", "cmd/onhook", "client",
 		"internal/siptransport"}, // the WebSocket handshake's header type
 
 	"github.com/alecthomas/kong":          {"cmd/onhook"},
