@@ -19,7 +19,7 @@ func generatorAlone(s settings, dir, domain string) (rate float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	srv, err := launch(dir, "responder", self, "-responder")
+	srv, err := launch(dir, "responder", nil, self, "-responder")
 	if err != nil {
 		return 0, err
 	}

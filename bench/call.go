@@ -6,16 +6,31 @@ import (
 	"strconv"
 )
 
-func (g *generator) callMany(n int, rate float64) error {
-	return g.each(func(l *lane) error { return l.drive((n+lanes-1-l.index)/lanes, rate/lanes, l.call) })
+// callMany makes calls from outside the server's domains, or from phones that
+// have to authenticate.
+func (g *generator) callMany(n int, rate float64, digest bool) error {
+	return g.each(func(l *lane) error {
+		return l.drive((n+lanes-1-l.index)/lanes, rate/lanes, func(number, attempt int, msg []byte) (bool, error) {
+			return l.call(number, attempt, msg, digest)
+		})
+	})
 }
 
-// call is a call from outside the server's domains to a phone on the same
-// socket, which rings and answers at once; the caller then hangs up.
-func (l *lane) call(number, attempt int, msg []byte) (done bool, err error) {
+// call is a call to a phone on the same socket, which rings and answers at
+// once; the caller then hangs up.
+func (l *lane) call(number, attempt int, msg []byte, digest bool) (done bool, err error) {
 	switch {
 	case msg == nil:
-		return false, l.invite(number, attempt)
+		return false, l.invite(number, attempt, digest, nil)
+	case bytes.HasPrefix(msg, []byte("SIP/2.0 407")):
+		nonce, ok := challenge(msg, "Proxy-Authenticate: ")
+		if cseq, _ := header(msg, "CSeq: "); !ok || !digest || !bytes.HasPrefix(cseq, []byte("1 ")) {
+			return false, fmt.Errorf("call %d was challenged:\n%s", number, msg)
+		}
+		if err := l.refused(number, attempt, msg); err != nil {
+			return false, err
+		}
+		return false, l.invite(number, attempt, digest, nonce)
 	case bytes.HasPrefix(msg, []byte("INVITE ")):
 		if err := l.answer(msg, "180 Ringing", ""); err != nil {
 			return false, err
@@ -29,30 +44,83 @@ func (l *lane) call(number, attempt int, msg []byte) (done bool, err error) {
 		if cseq, _ := header(msg, "CSeq: "); bytes.HasSuffix(cseq, []byte("BYE")) {
 			return true, nil
 		}
-		if err := l.inDialog("ACK", 1, number, attempt, msg); err != nil {
+		invite := inviteCSeq(digest)
+		if err := l.inDialog("ACK", invite, number, attempt, msg); err != nil {
 			return false, err
 		}
-		return false, l.inDialog("BYE", 2, number, attempt, msg)
+		return false, l.inDialog("BYE", invite+1, number, attempt, msg)
 	}
 	return false, fmt.Errorf("call %d:\n%s", number, msg)
 }
 
 const offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0 8\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
 
-func (l *lane) invite(number, attempt int) error {
+// inviteCSeq is the number of the INVITE that is answered with 200.
+func inviteCSeq(digest bool) int {
+	if digest {
+		return 2
+	}
+	return 1
+}
+
+func (l *lane) callee(number int) string {
+	return "sip:" + l.phones[number%len(l.phones)].name + "@" + l.gen.domain
+}
+
+// invite sends the INVITE, the second time with the answer to a challenge.
+func (l *lane) invite(number, attempt int, digest bool, nonce []byte) error {
 	b, err := l.buffer()
 	if err != nil {
 		return err
 	}
-	address := "<sip:" + l.phones[number%len(l.phones)].name + "@" + l.gen.domain + ">"
-	b = append(b, "INVITE "+address[1:len(address)-1]+" SIP/2.0\r\n"...)
-	b = l.appendVia(b, "i", 1, number, attempt)
-	b = append(b, "Max-Forwards: 70\r\nFrom: <sip:caller@elsewhere.example>;tag=c"...)
-	b = strconv.AppendInt(b, int64(number), 10)
-	b = append(b, "\r\nTo: "+address+"\r\n"...)
+	cseq, uri := 1, l.callee(number)
+	if nonce != nil {
+		cseq = inviteCSeq(digest)
+	}
+	b = append(b, "INVITE "+uri+" SIP/2.0\r\n"...)
+	b = l.appendVia(b, "i", cseq, number, attempt)
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	b = l.appendFrom(b, number, digest)
+	b = append(b, "To: <"+uri+">\r\n"...)
 	b = l.appendCallID(b, number, attempt)
-	b = append(b, "CSeq: 1 INVITE\r\nContact: <sip:caller@127.0.0.1:"+l.port+">\r\n"...)
+	b = append(b, "CSeq: "...)
+	b = strconv.AppendInt(b, int64(cseq), 10)
+	b = append(b, " INVITE\r\nContact: <sip:caller@127.0.0.1:"+l.port+">\r\n"...)
+	if nonce != nil {
+		b = l.caller(number).appendCredentials(b, "Proxy-Authorization", "INVITE", uri, l.gen.domain, nonce, 1)
+	}
 	l.queue(appendBody(b, offer))
+	return nil
+}
+
+// caller is the phone that calls where it has to authenticate.
+func (l *lane) caller(number int) *phone { return &l.phones[(number+1)%len(l.phones)] }
+
+func (l *lane) appendFrom(b []byte, number int, digest bool) []byte {
+	from := "caller@elsewhere.example"
+	if digest {
+		from = l.caller(number).name + "@" + l.gen.domain
+	}
+	b = append(b, "From: <sip:"+from+">;tag=c"...)
+	b = strconv.AppendInt(b, int64(number), 10)
+	return append(b, "\r\n"...)
+}
+
+// refused is the ACK of a refusal (RFC 3261 17.1.1.3).
+func (l *lane) refused(number, attempt int, msg []byte) error {
+	b, err := l.buffer()
+	if err != nil {
+		return err
+	}
+	b = append(b, "ACK "+l.callee(number)+" SIP/2.0\r\n"...)
+	b = l.appendVia(b, "i", 1, number, attempt)
+	b = append(b, "Max-Forwards: 70\r\n"...)
+	for line := range lines(msg) {
+		if bytes.HasPrefix(line, []byte("From:")) || bytes.HasPrefix(line, []byte("To:")) || bytes.HasPrefix(line, []byte("Call-ID:")) {
+			b = append(b, line...)
+		}
+	}
+	l.queue(appendBody(append(b, "CSeq: 1 ACK\r\n"...), ""))
 	return nil
 }
 

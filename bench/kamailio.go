@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"onhook/test/postgres"
 )
 
 //go:embed kamailio.cfg
@@ -20,16 +23,29 @@ var kamailioConfig string
 // Kamailio would take every phone on this machine for itself.
 const kamailioDomain = "sip.bench"
 
+// variant is one way to run Kamailio.
+type variant struct {
+	name      string // as the report shows it
+	allocator string // qm is Debian's default and checks itself; fm is the fastest
+	workers   int
+	database  bool // auth_db and usrloc db_mode 1 in PostgreSQL, instead of memory only
+}
+
+// variants are the ways that are measured: at its best as it is installed and
+// as fast as it goes, and as it is usually run.
+var variants = []variant{
+	{"Kamailio in memory", "qm", 2, false},
+	{"Kamailio in memory, allocator fm", "fm", 2, false},
+	{"Kamailio with PostgreSQL", "qm", 8, true},
+}
+
 // startKamailio starts Kamailio with all users. missing says why there is none.
-func startKamailio(s settings, dir string) (srv *server, missing string, err error) {
-	if !s.kamailio {
-		return nil, "left out (-kamailio=false)", nil
-	}
+func startKamailio(s settings, v variant, dir string) (srv *server, missing string, err error) {
 	binary, err := findKamailio(s.install)
 	if err != nil {
 		return nil, err.Error(), nil
 	}
-	own := filepath.Join(dir, "kamailio")
+	own := filepath.Join(dir, strings.ReplaceAll(v.name, " ", "-"))
 	if err := os.Mkdir(own, 0o700); err != nil {
 		return nil, "", err
 	}
@@ -37,7 +53,22 @@ func startKamailio(s settings, dir string) (srv *server, missing string, err err
 	if err != nil {
 		return nil, "", err
 	}
-	if err := writeKamailio(own, address, s.users); err != nil {
+	var database *postgres.Server
+	if v.database {
+		database, err = kamailioDatabase(s.users, own)
+		if errors.Is(err, postgres.ErrMissing) {
+			return nil, err.Error(), nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		defer func() {
+			if srv == nil {
+				err = errors.Join(err, database.Close())
+			}
+		}()
+	}
+	if err := writeKamailio(own, v, address, s.users, database); err != nil {
 		return nil, "", err
 	}
 	version, err := exec.Command(binary, "-v").Output()
@@ -45,15 +76,45 @@ func startKamailio(s settings, dir string) (srv *server, missing string, err err
 		return nil, "", fmt.Errorf("%s -v: %w", binary, err)
 	}
 	// -DD: children, but no daemon; 512 MB of shared memory is more than is needed.
-	srv, err = launch(dir, "kamailio", binary, "-DD", "-E", "-x", s.allocator, "-X", s.allocator, "-m", "512", "-b", "8388608", "-Y", own, "-f", filepath.Join(own, "kamailio.cfg"))
+	var environment []string
+	if database != nil {
+		environment = []string{"PGHOST=" + database.Dir()}
+	}
+	srv, err = launch(dir, v.name, environment, binary, "-DD", "-E", "-x", v.allocator, "-X", v.allocator, "-m", "512", "-b", "8388608", "-Y", own, "-f", filepath.Join(own, "kamailio.cfg"))
 	if err != nil {
 		return nil, "", err
 	}
-	srv.domain, srv.udp = kamailioDomain, address
+	srv.domain, srv.udp, srv.database = kamailioDomain, address, database
 	if fields := strings.Fields(string(version)); len(fields) > 2 {
-		srv.version = "Kamailio " + fields[2] + ", allocator " + s.allocator
+		srv.version = fmt.Sprintf("%s: Kamailio %s, allocator %s, %d UDP workers", v.name, fields[2], v.allocator, v.workers)
 	}
 	return srv, "", srv.wait(func() bool { return answers(address) })
+}
+
+// kamailioDatabase starts a PostgreSQL with Kamailio's own tables and all users.
+func kamailioDatabase(users int, dir string) (*postgres.Server, error) {
+	const tables = "/usr/share/kamailio/postgres/"
+	ctx := context.Background()
+	db, err := postgres.New(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	rows := filepath.Join(dir, "users.sql")
+	var sql strings.Builder
+	sql.WriteString("COPY subscriber (username, domain, ha1) FROM stdin;\n")
+	for i := range users {
+		fmt.Fprintf(&sql, "%s\t%s\t%s\n", userName(i), kamailioDomain, ha1(userName(i), kamailioDomain))
+	}
+	sql.WriteString("\\.\n")
+	// PostgreSQL's user reads it, who has no business in the rest of the folder.
+	err = errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(rows, []byte(sql.String()), 0o644))
+	if err == nil {
+		err = db.Run(ctx, "SET client_min_messages TO error", tables+"standard-create.sql", tables+"auth_db-create.sql", tables+"usrloc-create.sql", rows)
+	}
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // findKamailio looks for Kamailio, and installs it where that is possible.
@@ -71,7 +132,7 @@ func findKamailio(install bool) (string, error) {
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Getuid() != 0 {
 		return "", errors.New("kamailio is not installed (and this is not root on a system with apt-get)")
 	}
-	for _, args := range [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", "kamailio"}} {
+	for _, args := range [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", "kamailio", "kamailio-postgres-modules", "postgresql"}} {
 		cmd := exec.Command("apt-get", args...)
 		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1") // the latter: not started as a service
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -83,14 +144,19 @@ func findKamailio(install bool) (string, error) {
 
 // writeKamailio writes the configuration and the users' hashes, as the tables
 // that module db_text reads.
-func writeKamailio(dir string, address *net.UDPAddr, users int) error {
+func writeKamailio(dir string, v variant, address *net.UDPAddr, users int, database *postgres.Server) error {
 	modules, err := filepath.Glob("/usr/lib*/*/kamailio/modules")
 	if err != nil {
 		return err
 	}
+	url := ""
+	if database != nil {
+		url = "postgres://onhook:x@/postgres" // where, says PGHOST
+	}
 	var cfg strings.Builder
-	err = template.Must(template.New("").Parse(kamailioConfig)).Execute(&cfg, map[string]string{
+	err = template.Must(template.New("").Parse(kamailioConfig)).Execute(&cfg, map[string]any{
 		"Address": address.String(), "Domain": kamailioDomain, "Dir": dir, "Modules": strings.Join(modules, ":"),
+		"Workers": v.workers, "Database": url,
 	})
 	if err != nil {
 		return err

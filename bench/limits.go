@@ -113,7 +113,7 @@ func (s *server) restart(dir, name string) (*server, time.Duration, error) {
 		return nil, 0, err
 	}
 	began := time.Now()
-	again, err := launch(dir, name+"-again", s.cmd.Path, "dev", "--dir", data, "--ephemeral-ports")
+	again, err := launch(dir, name+"-again", nil, s.cmd.Path, "dev", "--dir", data, "--ephemeral-ports")
 	if err != nil {
 		return nil, 0, err
 	}

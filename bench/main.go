@@ -15,23 +15,20 @@ import (
 
 // settings are the flags.
 type settings struct {
-	binary string
-	other  string
-	out    string
-	users  int
-	calls  int
-	rounds int
-	window int
-	only   string
-	// Kamailio's memory allocator. Debian's default is qm, which checks itself
-	// and costs three times the CPU.
-	allocator string
-	kamailio  bool
-	install   bool
-	limits    bool
-	storm     int
-	bindings  int
-	clients   int
+	binary   string
+	other    string
+	out      string
+	users    int
+	calls    int
+	rounds   int
+	window   int
+	only     string
+	kamailio bool
+	install  bool
+	limits   bool
+	storm    int
+	bindings int
+	clients  int
 }
 
 func main() {
@@ -45,7 +42,6 @@ func main() {
 	flag.IntVar(&s.window, "window", 128, "requests under way at the same time")
 	flag.StringVar(&s.only, "only", "", "measure registration, refresh or call alone, as when profiling")
 	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
-	flag.StringVar(&s.allocator, "allocator", "fm", "Kamailio's memory allocator: fm, tlsf or qm, Debian's default")
 	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
 	flag.BoolVar(&s.limits, "limits", false, "measure what onhook does at its limits, instead: overload, storm, idle and memory (-only: one of them)")
 	flag.IntVar(&s.storm, "storm", 100_000, "with -limits: endpoints that all come back after a restart")
@@ -115,14 +111,18 @@ func measureAll(s settings, dir string) (r *report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, onhook.stop()) }()
-	r = &report{settings: s, operations: chosen(s.only), rig: readRig(), servers: []*measured{{server: onhook, figures: map[operation][]figure{}}}}
-	other, missing, err := startOther(s, dir)
+	r = &report{settings: s, operations: chosen(s.only), rig: readRig(), servers: []*measured{newMeasured(onhook)}}
+	others, err := r.startOthers(dir)
+	defer func() {
+		for _, o := range others {
+			err = errors.Join(err, o.stop())
+		}
+	}()
 	if err != nil {
 		return nil, err
 	}
-	if r.missing = missing; missing == "" {
-		defer func() { err = errors.Join(err, other.stop()) }()
-		r.servers = append(r.servers, &measured{server: other, figures: map[operation][]figure{}})
+	for _, o := range others {
+		r.servers = append(r.servers, newMeasured(o))
 	}
 	for _, m := range r.servers {
 		if m.gen, err = newGenerator(m.server, s.users, s.window); err != nil {
@@ -152,12 +152,36 @@ func measureAll(s settings, dir string) (r *report, err error) {
 	return r, nil
 }
 
-// startOther starts what onhook is compared with. missing says why there is
-// nothing.
-func startOther(s settings, dir string) (srv *server, missing string, err error) {
-	if s.other == "" {
-		return startKamailio(s, dir)
+func newMeasured(srv *server) *measured {
+	return &measured{server: srv, figures: map[operation][]figure{}}
+}
+
+// startOthers starts what onhook is compared with, and notes why something is
+// missing. The servers are to be stopped also with an error.
+func (r *report) startOthers(dir string) (others []*server, err error) {
+	s := r.settings
+	if s.other != "" {
+		srv, _, err := startOnhook(s.other, s.users, dir, "other")
+		if srv != nil {
+			others = append(others, srv)
+		}
+		return others, err
 	}
-	srv, _, err = startOnhook(s.other, s.users, dir, "other")
-	return srv, "", err
+	if !s.kamailio {
+		r.missing = append(r.missing, "Kamailio: left out (-kamailio=false)")
+		return nil, nil
+	}
+	for _, v := range variants {
+		srv, missing, err := startKamailio(s, v, dir)
+		if srv != nil {
+			others = append(others, srv)
+		}
+		if err != nil {
+			return others, err
+		}
+		if missing != "" {
+			r.missing = append(r.missing, v.name+": "+missing)
+		}
+	}
+	return others, nil
 }

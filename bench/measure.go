@@ -14,11 +14,12 @@ const (
 	registration operation = "new registration (401, 200)"
 	refresh      operation = "refresh (200)"
 	call         operation = "call (INVITE, 180, 200, ACK, BYE, 200)"
+	digestCall   operation = "call of an authenticated phone (407 first)"
 )
 
 // chosen are the operations whose names begin so.
 func chosen(only string) (ops []operation) {
-	for _, op := range []operation{registration, refresh, call} {
+	for _, op := range []operation{registration, refresh, call, digestCall} {
 		if strings.HasPrefix(strings.TrimPrefix(string(op), "new "), only) {
 			ops = append(ops, op)
 		}
@@ -31,7 +32,6 @@ type measured struct {
 	*server
 	gen     *generator
 	figures map[operation][]figure
-	latency map[operation][]time.Duration // sorted
 }
 
 // figure is one measurement.
@@ -42,12 +42,15 @@ type figure struct {
 }
 
 // rounds measures each operation on each server, one server right after the
-// other, so that whatever else the machine does befalls both.
+// other, so that whatever else the machine does befalls all.
 func (r *report) rounds() error {
 	for round := range r.settings.rounds {
 		for _, op := range r.operations {
 			for i := range r.servers {
 				m := r.servers[(i+round)%len(r.servers)]
+				if !m.does(op) {
+					continue
+				}
 				if err := m.round(op, r.settings); err != nil {
 					return fmt.Errorf("%s: %s: %w", m.name, op, err)
 				}
@@ -55,6 +58,12 @@ func (r *report) rounds() error {
 		}
 	}
 	return nil
+}
+
+// does reports whether an operation is measured on a server: a database makes a
+// difference to registrations alone.
+func (m *measured) does(op operation) bool {
+	return m.database == nil || op == registration || op == refresh
 }
 
 func (m *measured) round(op operation, s settings) error {
@@ -102,36 +111,52 @@ func (g *generator) run(op operation, s settings, rate float64) (n int, err erro
 	case refresh:
 		return s.users, g.refreshAll(rate)
 	}
-	return s.calls, g.callMany(s.calls, rate)
+	return s.calls, g.callMany(s.calls, rate, op == digestCall)
 }
 
-// latencies measures the time to answer at half the rate that the slowest
-// server reached.
+// pair is the time to answer of onhook and of another server at the same rate.
+type pair struct {
+	op           operation
+	other        *measured
+	rate         float64
+	ours, theirs []time.Duration // sorted
+}
+
+// latencies measures the time to answer of onhook and of each other server at
+// half the rate that the slower of the two reached.
 func (r *report) latencies() error {
-	r.halfPeak = map[operation]float64{}
-	for _, m := range r.servers {
-		m.latency = map[operation][]time.Duration{}
-	}
 	for _, op := range r.operations {
-		for _, m := range r.servers {
-			half := median(column(m.figures[op], rateOf)) / 2
-			if last := r.halfPeak[op]; last == 0 || half < last {
-				r.halfPeak[op] = half
+		for _, other := range r.servers[1:] {
+			if !other.does(op) {
+				continue
 			}
-		}
-		for _, m := range r.servers {
-			if op == registration {
-				if err := m.gen.unregisterAll(); err != nil {
-					return err
+			p := pair{op: op, other: other, rate: min(r.servers[0].peak(op), other.peak(op)) / 2}
+			for _, side := range []struct {
+				m     *measured
+				times *[]time.Duration
+			}{{r.servers[0], &p.ours}, {other, &p.theirs}} {
+				if err := side.m.paced(op, r.settings, p.rate); err != nil {
+					return fmt.Errorf("%s: %s: %w", side.m.name, op, err)
 				}
+				*side.times = side.m.gen.times()
 			}
-			if _, err := m.gen.run(op, r.settings, r.halfPeak[op]); err != nil {
-				return fmt.Errorf("%s: %s: %w", m.name, op, err)
-			}
-			m.latency[op] = m.gen.times()
+			r.pairs = append(r.pairs, p)
 		}
 	}
 	return nil
+}
+
+// peak is the rate that a server reached.
+func (m *measured) peak(op operation) float64 { return median(column(m.figures[op], rateOf)) }
+
+func (m *measured) paced(op operation, s settings, rate float64) error {
+	if op == registration {
+		if err := m.gen.unregisterAll(); err != nil {
+			return err
+		}
+	}
+	_, err := m.gen.run(op, s, rate)
+	return err
 }
 
 func cpuOf(f figure) float64  { return f.cpu }

@@ -160,7 +160,7 @@ func browser(info devInfo, roots *x509.CertPool, user int) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if nonce, ok := challenge(answer); ok {
+		if nonce, ok := challenge(answer, "WWW-Authenticate: "); ok {
 			p.nonce = append(p.nonce[:0], nonce...)
 			continue
 		}

@@ -38,7 +38,7 @@ func startOnhook(binary string, users int, dir, name string) (*server, devInfo, 
 		return nil, devInfo{}, err
 	}
 	data := filepath.Join(dir, name+"-data")
-	srv, err := launch(dir, name, binary, "dev", "--dir", data, "--ephemeral-ports")
+	srv, err := launch(dir, name, nil, binary, "dev", "--dir", data, "--ephemeral-ports")
 	if err != nil {
 		return nil, devInfo{}, err
 	}

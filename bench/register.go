@@ -60,7 +60,7 @@ func (l *lane) register(expires int) step {
 		case bytes.HasPrefix(answer, []byte("SIP/2.0 200")):
 			return true, nil
 		case bytes.HasPrefix(answer, []byte("SIP/2.0 401")):
-			nonce, ok := challenge(answer)
+			nonce, ok := challenge(answer, "WWW-Authenticate: ")
 			if !ok || challenged[number] && attempt == 0 {
 				return false, fmt.Errorf("%s was challenged twice, or not with qop:\n%s", p.name, answer)
 			}
@@ -78,8 +78,8 @@ func (l *lane) register(expires int) step {
 	}
 }
 
-func challenge(msg []byte) (nonce []byte, ok bool) {
-	value, _ := header(msg, "WWW-Authenticate: ")
+func challenge(msg []byte, field string) (nonce []byte, ok bool) {
+	value, _ := header(msg, field)
 	_, nonce, _ = bytes.Cut(value, []byte(`nonce="`))
 	nonce, _, ok = bytes.Cut(nonce, []byte(`"`))
 	return nonce, ok && bytes.Contains(value, []byte(`qop="auth"`))
@@ -130,19 +130,24 @@ func (l *lane) appendCallID(b []byte, number, attempt int) []byte {
 	return append(b, "@bench"+l.port+"\r\n"...)
 }
 
-// appendAuthorization answers the challenge (RFC 7616 3.4.1, with MD5).
+// appendAuthorization answers the challenge that the phone has.
 func (p *phone) appendAuthorization(b []byte, domain string) []byte {
-	ha2 := md5.Sum([]byte("REGISTER:sip:" + domain))
-	count := fmt.Appendf(nil, "%08x", p.nc)
+	return p.appendCredentials(b, "Authorization", "REGISTER", "sip:"+domain, domain, p.nonce, p.nc)
+}
+
+// appendCredentials answers a challenge (RFC 7616 3.4.1, with MD5).
+func (p *phone) appendCredentials(b []byte, field, method, uri, realm string, nonce []byte, nc int) []byte {
+	ha2 := md5.Sum([]byte(method + ":" + uri))
+	count := fmt.Appendf(nil, "%08x", nc)
 	in := make([]byte, 0, 256)
 	in = append(append(in, p.ha1...), ':')
-	in = append(append(in, p.nonce...), ':')
+	in = append(append(in, nonce...), ':')
 	in = append(append(in, count...), ":bench:auth:"...)
 	in = hex.AppendEncode(in, ha2[:])
 	response := md5.Sum(in)
-	b = append(b, `Authorization: Digest username="`+p.name+`", realm="`+domain+`", nonce="`...)
-	b = append(b, p.nonce...)
-	b = append(b, `", uri="sip:`+domain+`", response="`...)
+	b = append(b, field+`: Digest username="`+p.name+`", realm="`+realm+`", nonce="`...)
+	b = append(b, nonce...)
+	b = append(b, `", uri="`+uri+`", response="`...)
 	b = hex.AppendEncode(b, response[:])
 	b = append(b, `", algorithm=MD5, cnonce="bench", qop=auth, nc=`...)
 	b = append(b, count...)

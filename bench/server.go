@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"onhook/test/postgres"
 )
 
 // server is a child process under test.
@@ -23,6 +25,9 @@ type server struct {
 	udp     *net.UDPAddr
 	cmd     *exec.Cmd
 	metrics string // URL of its figures, "" when it has none
+	// database is what the server keeps its data in; its CPU counts, too. nil:
+	// none beside it.
+	database *postgres.Server
 }
 
 // allocations are the heap allocations a Go server has made so far; 0 for
@@ -48,8 +53,9 @@ func (s *server) allocations() (float64, error) {
 	return 0, fmt.Errorf("%s has no go_memstats_mallocs_total", s.metrics)
 }
 
-// launch starts a server whose output goes to a file in dir.
-func launch(dir, name, binary string, args ...string) (*server, error) {
+// launch starts a server whose output goes to a file in dir, with more in its
+// environment.
+func launch(dir, name string, environment []string, binary string, args ...string) (*server, error) {
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err
@@ -57,15 +63,19 @@ func launch(dir, name, binary string, args ...string) (*server, error) {
 	defer log.Close() // the child has its own
 	cmd := exec.Command(binary, args...)
 	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Env = append(os.Environ(), environment...)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	return &server{name: name, cmd: cmd}, nil
 }
 
-// stop ends the server, by force if it must be. That it was interrupted is no
-// error.
+// stop ends the server and its database, by force if it must be. That it was
+// interrupted is no error.
 func (s *server) stop() error {
+	if s.database != nil {
+		defer s.database.Close() // its folder is in the bench's own
+	}
 	force := time.AfterFunc(stopTime, func() { _ = s.cmd.Process.Kill() })
 	defer force.Stop()
 	if err := s.cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -97,18 +107,29 @@ func (s *server) wait(ready func() bool) error {
 	return nil
 }
 
-// cpu is the user and system time that the server's processes have used.
+// cpu is the user and system time that the server's processes have used, and
+// its database's.
 func (s *server) cpu() (time.Duration, error) {
-	sum, err := processTime(s.cmd.Process.Pid)
+	sum, err := familyTime(s.cmd.Process.Pid)
+	if err != nil || s.database == nil {
+		return sum, err
+	}
+	more, err := familyTime(s.database.PID())
+	return sum + more, err
+}
+
+// familyTime is the CPU time of a process and its children.
+func familyTime(pid int) (time.Duration, error) {
+	sum, err := processTime(pid)
 	if err != nil {
 		return 0, err
 	}
-	children, err := childrenOf(s.cmd.Process.Pid)
+	children, err := childrenOf(pid)
 	if err != nil {
 		return 0, err
 	}
-	for _, pid := range children {
-		t, err := processTime(pid)
+	for _, child := range children {
+		t, err := processTime(child)
 		if err != nil {
 			return 0, err
 		}

@@ -41,9 +41,8 @@ func Database(t testing.TB) string {
 		}
 	})
 	schema := "test_" + strings.ToLower(rand.Text())
-	psql := common.server.command(t.Context(), "psql", "-q", "-c", "CREATE SCHEMA "+schema, common.server.URL())
-	if out, err := psql.CombinedOutput(); err != nil {
-		t.Fatalf("psql: %v\n%s", err, out)
+	if err := common.server.Run(t.Context(), "CREATE SCHEMA "+schema); err != nil {
+		t.Fatal(err)
 	}
 	return common.server.URL("search_path", schema)
 }

@@ -85,6 +85,25 @@ func (s *Server) URL(parameters ...string) string {
 	return "postgres://onhook@/postgres?" + v.Encode()
 }
 
+// Dir is the folder with the server's socket.
+func (s *Server) Dir() string { return s.dir }
+
+// PID is the process id of the running server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Run executes SQL, or the SQL of files, and returns what psql printed as its
+// error where it fails.
+func (s *Server) Run(ctx context.Context, sql string, files ...string) error {
+	args := []string{"-q", "-v", "ON_ERROR_STOP=1", "-c", sql}
+	for _, f := range files {
+		args = append(args, "-f", f)
+	}
+	if out, err := s.command(ctx, "psql", append(args, s.URL())...).CombinedOutput(); err != nil {
+		return fmt.Errorf("psql: %w: %.500s", err, out)
+	}
+	return nil
+}
+
 // Start starts the server and waits until it answers.
 func (s *Server) Start(ctx context.Context) error {
 	s.log.Reset()
