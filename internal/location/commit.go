@@ -70,7 +70,8 @@ func (x *Index) commitLoop(stop <-chan struct{}) {
 		for _, c := range batch {
 			records = append(records, Record{Key: c.set.Key, Value: c.rec})
 		}
-		x.commit(batch, records)
+		err := x.write(records)
+		x.cfg.Together(func() { x.tell(batch, err) })
 		clear(batch)
 		clear(records)
 		spare = batch[:0]
@@ -87,15 +88,20 @@ func (x *Index) gather(began time.Time) {
 	time.Sleep(x.cfg.CommitInterval - time.Since(began))
 }
 
-// commit writes one batch and tells everybody who waits for it.
-func (x *Index) commit(batch []*change, records []Record) {
+// write makes one batch durable.
+func (x *Index) write(records []Record) error {
 	err := x.cfg.Journal.Commit(records)
-	if err != nil {
-		if n := x.failures.Add(1); n&(n-1) == 0 { // at each power of two: a full disk must not fill the log
-			x.cfg.Logger.Error("bindings cannot be written; REGISTERs are refused", "pkg", "location", "failures", n, "err", err)
-		}
-		err = fmt.Errorf("location: journal: %w", err)
+	if err == nil {
+		return nil
 	}
+	if n := x.failures.Add(1); n&(n-1) == 0 { // at each power of two: a full disk must not fill the log
+		x.cfg.Logger.Error("bindings cannot be written; REGISTERs are refused", "pkg", "location", "failures", n, "err", err)
+	}
+	return fmt.Errorf("location: journal: %w", err)
+}
+
+// tell tells everybody who waits for a batch what became of it.
+func (x *Index) tell(batch []*change, err error) {
 	for _, c := range batch {
 		switch {
 		case err != nil:

@@ -27,6 +27,9 @@ type Config struct {
 	RestartGrace   time.Duration // the same for every connection after a restart, 60 s; negative: not at all
 	RefreshEvents  bool          // tell Refreshed, which is as frequent as REGISTER itself
 
+	// Together calls f, which calls Editor.Committed for all changes of one
+	// commit: whoever answers them may do it at once. nil just calls it.
+	Together func(f func())
 	// Bound and Idle tell that a connection now carries a binding, or no longer
 	// any. They are called with the latest state, one at a time per connection,
 	// possibly twice with the same; they must not block.
@@ -93,6 +96,9 @@ func New(cfg Config) *Index {
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Together == nil {
+		cfg.Together = func(f func()) { f() }
 	}
 	if cfg.MaxPending == 0 {
 		cfg.MaxPending = 16384

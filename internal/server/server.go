@@ -152,6 +152,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		Idle:  func(f sip.Flow) { p.transport.SetBound(f, false) },
 		Alive: p.transport.Alive,
 
+		Together:       p.transport.Together,
 		CommitInterval: time.Millisecond, // under load one fsync serves more changes
 	})
 	if err := p.index.Load(); err != nil {

@@ -24,6 +24,7 @@ type listener struct {
 	tls            *tls.Config
 	tcp            *net.TCPListener
 	workers        []*worker
+	together       *bundle // of UDP
 }
 
 // Listen binds all listeners, or none: then the error names the address.
@@ -119,6 +120,7 @@ func (l *listener) bindUDP(network string) error {
 		}
 		l.workers = append(l.workers, w)
 	}
+	l.together = newBundle(&l.workers[0].sock, &l.workers[0].stats)
 	l.addr = unmapped(l.workers[0].sock.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	return nil
 }

@@ -113,6 +113,7 @@ type Transport struct {
 	conns     registry
 	lastConn  atomic.Uint64
 	open      atomic.Int64
+	together  sync.Mutex // held by Together
 
 	stop     chan struct{} // closed when no new work may start
 	stopOnce sync.Once

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,6 @@ import (
 const (
 	maxDatagram   = 1<<16 - 1
 	receiveSlots  = 32
-	gatherSlots   = 128
-	gatherBytes   = 128 << 10
 	noRemote      = 0
 	receiveErrGap = 10 * time.Millisecond
 )
@@ -34,13 +31,7 @@ type worker struct {
 	// serving is the hash of the peer whose datagram is being handled. It
 	// lets Send find the worker it is most likely called by.
 	serving atomic.Uint64
-	gather  struct {
-		mu    sync.Mutex
-		open  bool // between the beginning and the end of a batch
-		out   *sender
-		peers []uint64      // hashes of whom the waiting messages are for
-		mask  atomic.Uint64 // a bit for each of peers, to look without the lock
-	}
+	answers *bundle
 }
 
 func newWorker(l *listener, c *net.UDPConn) (*worker, error) {
@@ -56,7 +47,7 @@ func newWorker(l *listener, c *net.UDPConn) (*worker, error) {
 		l.t.log.Warn("small UDP receive buffer: raise net.core.rmem_max", "bytes", got, "wanted", l.t.cfg.ReceiveBuffer)
 	}
 	w := &worker{l: l, sock: sock, in: newReceiver(sock, receiveSlots)}
-	w.gather.out = newSender(gatherSlots, gatherBytes)
+	w.answers = newBundle(&w.sock, &w.stats)
 	return w, nil
 }
 
@@ -77,9 +68,7 @@ func (w *worker) run() {
 			continue
 		}
 		now := t.now()
-		w.gather.mu.Lock()
-		w.gather.open = true
-		w.gather.mu.Unlock()
+		w.answers.begin()
 		for i := range n {
 			data, from := w.in.datagram(i)
 			w.datagram(data, from, now)
@@ -87,7 +76,7 @@ func (w *worker) run() {
 				poison(data)
 			}
 		}
-		w.flush()
+		w.answers.end()
 	}
 }
 
@@ -137,89 +126,38 @@ func (w *worker) stun(data []byte, from netip.AddrPort) {
 	_ = w.l.sendDatagram(from, reply) // counted; the peer asks again
 }
 
-// flush ends the batch. The lock is held while it is sent, which never blocks:
-// whoever has something for the same peers waits, so that it stays behind.
-func (w *worker) flush() {
-	w.gather.mu.Lock()
-	defer w.gather.mu.Unlock()
-	w.gather.open = false
-	w.send()
-}
-
-// send sends what has been gathered. The caller holds the lock.
-func (w *worker) send() {
-	if failed, _ := w.gather.out.flush(&w.sock); failed > 0 {
-		w.stats.sendFailed.Add(uint64(failed))
-	}
-	w.gather.peers = w.gather.peers[:0]
-	w.gather.mask.Store(0)
-}
-
-// maskBit is a peer's bit in gather.mask.
-func maskBit(h uint64) uint64 { return 1 << (h >> 58) }
-
-// follow puts msg behind a message to the same peer that waits in the batch;
-// false when none does.
-func (w *worker) follow(h uint64, remote netip.AddrPort, msg []byte) bool {
-	if w.gather.mask.Load()&maskBit(h) == 0 {
-		return false
-	}
-	w.gather.mu.Lock()
-	defer w.gather.mu.Unlock()
-	if !w.gather.open || !slices.Contains(w.gather.peers, h) {
-		return false
-	}
-	if w.add(h, remote, msg) {
-		return true
-	}
-	w.send() // the batch is full: what is in it goes first
-	return w.add(h, remote, msg)
-}
-
-// gathered puts msg into the batch that the worker is handling; false when it
-// is not handling any, or has no room.
-func (w *worker) gathered(h uint64, remote netip.AddrPort, msg []byte) bool {
-	if !w.gather.mu.TryLock() {
-		return false
-	}
-	defer w.gather.mu.Unlock()
-	return w.gather.open && w.add(h, remote, msg)
-}
-
-// add gathers msg. The caller holds the lock.
-func (w *worker) add(h uint64, remote netip.AddrPort, msg []byte) bool {
-	if !w.gather.out.add(&w.sock, remote, msg) {
-		return false
-	}
-	if !slices.Contains(w.gather.peers, h) {
-		w.gather.peers = append(w.gather.peers, h)
-		w.gather.mask.Store(w.gather.mask.Load() | maskBit(h))
-	}
-	w.stats.sent[sip.UDP].Add(1)
-	return true
-}
-
 // sendDatagram sends msg: behind what waits for the same peer already, so that
 // messages to one peer keep their order; else with the answers of the worker
 // that is handling a datagram of this very peer, most likely our caller; else
-// with those of any worker in the middle of a batch; else at once.
+// with what somebody has to say to many (Together); else with the answers of any
+// worker in the middle of a batch; else at once.
 func (l *listener) sendDatagram(remote netip.AddrPort, msg []byte) error {
 	h := remoteHash(remote)
 	for _, w := range l.workers {
-		if w.follow(h, remote, msg) {
+		if w.answers.follow(h, remote, msg) {
 			return nil
 		}
+	}
+	if l.together.follow(h, remote, msg) {
+		return nil
 	}
 	for _, w := range l.workers {
-		if w.serving.Load() == h && w.gathered(h, remote, msg) {
+		if w.serving.Load() == h && w.answers.gather(h, remote, msg) {
 			return nil
 		}
+	}
+	if l.together.open.Load() && l.together.gather(h, remote, msg) {
+		return nil
 	}
 	for _, w := range l.workers {
-		if w.serving.Load() != noRemote && w.gathered(h, remote, msg) {
+		if w.serving.Load() != noRemote && w.answers.gather(h, remote, msg) {
 			return nil
 		}
 	}
+	return l.sendAtOnce(h, remote, msg)
+}
+
+func (l *listener) sendAtOnce(h uint64, remote netip.AddrPort, msg []byte) error {
 	w := l.workers[h%uint64(len(l.workers))]
 	single := singles.Get().(*sender)
 	defer singles.Put(single)

@@ -103,7 +103,7 @@ func TestUDPManyPeers(t *testing.T) {
 // More answers in one batch than fit are sent all the same.
 func TestUDPMoreAnswersThanGathered(t *testing.T) {
 	s := start(t, []Listener{listen(sip.UDP, "127.0.0.1")}, nil)
-	const answers = gatherSlots + 50 // the client's socket holds them all
+	const answers = bundleSlots + 50 // the client's socket holds them all
 	s.answer = func(m *sip.Message, flow sip.Flow) {
 		for i := range answers {
 			if err := s.Send(flow, []byte(callID(i))); err != nil {
