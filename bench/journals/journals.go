@@ -2,7 +2,7 @@
 package journals
 
 import (
-	locationpebble "onhook/bench/journals/pebble"
+	"onhook/bench/journals/pebble"
 	"onhook/bench/journals/sqlite"
 	"onhook/internal/location"
 	"onhook/internal/locationlog"
@@ -17,7 +17,7 @@ type engine struct {
 var engines = []engine{
 	{"locationlog", func(dir string) (location.Journal, error) { return locationlog.Open(locationlog.Config{Dir: dir}) }},
 	{"Pebble", func(dir string) (location.Journal, error) {
-		return locationpebble.Open(locationpebble.Config{Dir: dir})
+		return pebble.Open(dir)
 	}},
 	{"SQLite", func(dir string) (location.Journal, error) { return sqlite.Open(dir) }},
 }

@@ -41,10 +41,19 @@ func (j *Journal) toCompact() bool {
 	return n > maxSegments && j.bytes < int64(n)*room/2 // many small ones, of many short runs
 }
 
+// wait lets the compaction get on by a piece where commits come faster than it
+// keeps up with: space stays bounded. mu is held.
+func (j *Journal) wait() {
+	if j.working && !j.closed && j.toCompact() && j.bytes > 3*j.live()+2*j.roomWanted() {
+		j.progress.Wait()
+	}
+}
+
 // work does all housekeeping there is.
 func (j *Journal) work() {
 	for {
 		j.mu.Lock()
+		j.progress.Broadcast()
 		stock, compact, room := j.toStock(), j.toCompact(), j.roomWanted()
 		oldest := (*segment)(nil)
 		if compact {
@@ -75,7 +84,7 @@ func (j *Journal) postpone(err error) {
 	defer j.mu.Unlock()
 	var damage *DamageError
 	j.damaged = errors.As(err, &damage)
-	j.retryAt = j.written + 1<<20
+	j.retryAt = j.written + j.roomWanted()/8
 	j.log.Error("the location journal is not compacted for now; it grows", "dir", j.dir, "err", err)
 }
 
@@ -130,6 +139,7 @@ func (p *piece) flush() error {
 	j := p.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.progress.Broadcast()
 	if j.closed {
 		return errClosed
 	}

@@ -51,7 +51,7 @@ func (d folder) names() ([]string, error) {
 }
 
 func (d folder) create(name string) (file, error) {
-	return openFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	return openFile(d.path(name), os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 
 func (d folder) open(name string) (file, error) { return openFile(d.path(name), os.O_RDWR) }

@@ -64,6 +64,7 @@ type Journal struct {
 	buf      []byte // a frame in the making
 	offsets  []int  // of its records
 	worker   sync.WaitGroup
+	progress *sync.Cond // of the housekeeping, on mu
 
 	indexMu sync.RWMutex // taken inside mu; never held over I/O
 	index   map[location.Key]at
@@ -96,6 +97,7 @@ func Open(cfg Config) (_ *Journal, err error) {
 		dir: cfg.Dir, disk: cfg.disk, lock: lock, log: cfg.Logger, first: 1,
 		index: make(map[location.Key]at), files: make(map[uint32]file),
 	}
+	j.progress = sync.NewCond(&j.mu)
 	j.stock.disk, j.stock.minRoom = cfg.disk, cfg.minRoom
 	if err := j.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("location journal: %w", err), j.closeFiles())
@@ -110,6 +112,7 @@ func (j *Journal) Commit(batch []location.Record) error {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.wait()
 	if j.closed {
 		return errClosed
 	}

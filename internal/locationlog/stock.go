@@ -44,14 +44,19 @@ func (s *stock) take(room int64) (*segment, error) {
 }
 
 // fill makes the next segment, with all its blocks written, if there is none.
-func (s *stock) fill(room int64) (err error) {
+func (s *stock) fill(room int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.next == nil {
-		s.next, err = s.make(room, true)
-		s.ready.Store(err == nil)
+	if s.next != nil {
+		return nil
 	}
-	return err
+	next, err := s.make(room, true)
+	if err != nil {
+		return err
+	}
+	s.next = next
+	s.ready.Store(true)
+	return nil
 }
 
 // giveBack takes a segment that counts no more; its file is used again.
@@ -109,7 +114,10 @@ func (s *stock) make(room int64, written bool) (_ *segment, err error) {
 		return nil, err
 	}
 	name = segmentName(made.number)
-	return made, s.disk.sync()
+	if err := s.disk.sync(); err != nil {
+		return nil, err
+	}
+	return made, nil
 }
 
 // newFile returns the file newName, made or found to have room.
