@@ -18,10 +18,11 @@ import (
 // from parts, answers recognised by their bytes and datagrams passed in
 // batches, so that it costs less than what it measures.
 type generator struct {
-	domain string
-	users  int
-	lanes  []*lane
-	runs   int // sets apart the Call-IDs of each run
+	domain  string
+	address string // of the server
+	users   int
+	lanes   []*lane
+	runs    int // sets apart the Call-IDs of each run
 }
 
 // lane is one socket with its own part of the users and of the window.
@@ -56,7 +57,7 @@ const (
 )
 
 func newGenerator(s *server, users, window int) (*generator, error) {
-	g := &generator{domain: s.domain, users: users}
+	g := &generator{domain: s.domain, address: s.udp.String(), users: users}
 	for i := range lanes {
 		conn, err := net.DialUDP("udp4", nil, s.udp)
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,11 +16,12 @@ const (
 	refresh      operation = "refresh (200)"
 	call         operation = "call (INVITE, 180, 200, ACK, BYE, 200)"
 	digestCall   operation = "call of an authenticated phone (407 first)"
+	bySIPp       operation = "SIPp: new registration (401, 200)"
 )
 
 // chosen are the operations whose names begin so.
 func chosen(only string) (ops []operation) {
-	for _, op := range []operation{registration, refresh, call, digestCall} {
+	for _, op := range []operation{registration, refresh, call, digestCall, bySIPp} {
 		if strings.HasPrefix(strings.TrimPrefix(string(op), "new "), only) {
 			ops = append(ops, op)
 		}
@@ -45,19 +47,31 @@ type figure struct {
 // other, so that whatever else the machine does befalls all.
 func (r *report) rounds() error {
 	for round := range r.settings.rounds {
+	operations:
 		for _, op := range r.operations {
 			for i := range r.servers {
 				m := r.servers[(i+round)%len(r.servers)]
 				if !m.does(op) {
 					continue
 				}
-				if err := m.round(op, r.settings); err != nil {
+				err := m.round(op, r.settings)
+				if errors.Is(err, errNoSIPp) {
+					r.leaveOut(op, err)
+					continue operations
+				}
+				if err != nil {
 					return fmt.Errorf("%s: %s: %w", m.name, op, err)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// leaveOut takes an operation that cannot be measured out of the report.
+func (r *report) leaveOut(op operation, why error) {
+	r.missing = append(r.missing, string(op)+": "+why.Error())
+	r.operations = slices.DeleteFunc(slices.Clone(r.operations), func(o operation) bool { return o == op })
 }
 
 // does reports whether an operation is measured on a server: a database makes a
@@ -67,7 +81,7 @@ func (m *measured) does(op operation) bool {
 }
 
 func (m *measured) round(op operation, s settings) error {
-	if op == registration { // what the round before has left would make them refreshes
+	if op == registration || op == bySIPp { // what the round before has left would make them refreshes
 		if err := m.gen.unregisterAll(); err != nil {
 			return err
 		}
@@ -110,6 +124,8 @@ func (g *generator) run(op operation, s settings, rate float64) (n int, err erro
 		return s.users, g.registerAll(rate)
 	case refresh:
 		return s.users, g.refreshAll(rate)
+	case bySIPp:
+		return g.sippRegister(s.users)
 	}
 	return s.calls, g.callMany(s.calls, rate, op == digestCall)
 }
@@ -127,7 +143,7 @@ type pair struct {
 func (r *report) latencies() error {
 	for _, op := range r.operations {
 		for _, other := range r.servers[1:] {
-			if !other.does(op) {
+			if !other.does(op) || op == bySIPp {
 				continue
 			}
 			p := pair{op: op, other: other, rate: min(r.servers[0].peak(op), other.peak(op)) / 2}

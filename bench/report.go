@@ -20,7 +20,7 @@ type report struct {
 }
 
 // received is how many messages an operation sends to the server.
-var received = map[operation]float64{registration: 2, refresh: 1, call: 6, digestCall: 8}
+var received = map[operation]float64{registration: 2, refresh: 1, call: 6, digestCall: 8, bySIPp: 2}
 
 func (r *report) markdown() string {
 	var b strings.Builder
@@ -35,7 +35,8 @@ func (r *report) markdown() string {
 	b.WriteString("\nCPU is user and system time of all processes of a server, its database included; the medians of the rounds, with the lowest and the highest.\n" +
 		"onhook runs as it comes: each binding is on disk before its 200, replayed nonces are refused, floods are counted, calls are recorded.\n" +
 		"Kamailio in memory is Kamailio at its cheapest: hashes and bindings in memory only, nothing on disk, no checks against replays or floods, with the memory\n" +
-		"allocator it comes with and with its fastest. With PostgreSQL it is as durable as onhook ([its configuration](../bench/kamailio.cfg)).\n\n## Time to answer\n\n")
+		"allocator it comes with and with its fastest. With PostgreSQL it is as durable as onhook ([its configuration](../bench/kamailio.cfg)).\n" +
+		"The rows by SIPp check our own generator: one SIPp process at " + fmt.Sprint(sippRate) + " registrations/s, far from a server's peak, where each wakes up for every message.\n\n## Time to answer\n\n")
 	r.latencyTable(&b)
 	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above. One fdatasync of 4 KiB took %s (p50), %s (p99).\n\n## Rig\n\n",
 		milli(quantile(r.sync, 0.5)), milli(quantile(r.sync, 0.99)))
