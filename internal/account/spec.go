@@ -96,9 +96,7 @@ type EndpointQuery struct {
 	Application       Optional[string] // app_id or resource path
 	ApplicationIsNull Optional[bool]
 	SubAccount        Optional[string] // selects that sub-account's endpoints instead of the scope's own
-
-	RegisteredIn    []EndpointID // when not nil: only these (an empty set selects nothing)
-	NotRegisteredIn []EndpointID // never these
+	Registered        Optional[bool]   // has a live binding, or none
 
 	Malformed map[string]string // query parameters the caller could not read
 }

@@ -142,6 +142,10 @@ type Store interface {
 	// Endpoints returns one page of the owner's endpoints and the number of
 	// all that match. The query's SubAccount and Malformed are the Service's.
 	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)
+	// SetRegistered says whether an endpoint has a live binding, for the
+	// filter of Endpoints; of those that the store has not passed on yet it
+	// may know nothing. It waits for nothing.
+	SetRegistered(id EndpointID, is bool)
 	// EachEndpoint calls f with every endpoint, oldest first, until f fails.
 	EachEndpoint(ctx context.Context, f func(Endpoint) error) error
 

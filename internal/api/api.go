@@ -54,8 +54,6 @@ type Service interface {
 type Registrations interface {
 	// Bindings returns the endpoint's live bindings, newest first.
 	Bindings(id account.EndpointID) []location.Binding
-	// RegisteredIDs returns every endpoint that has a live binding.
-	RegisteredIDs() []account.EndpointID
 	// End ends one binding; false when there is no such binding.
 	End(ctx context.Context, id account.EndpointID, bindingID string) (bool, error)
 	// EndAll ends every binding of the endpoint.

@@ -88,8 +88,11 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{of: map[account.EndpointID][]location.Binding{}}, bans: &banList{},
+	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{store: store, of: map[account.EndpointID][]location.Binding{}}, bans: &banList{},
 		log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
+	if err := store.EachEndpoint(ctx, func(account.Endpoint) error { return nil }); err != nil { // as a server does at start
+		t.Fatal(err)
+	}
 	w.clock.Store(time.Date(2025, 10, 26, 14, 20, 0, 0, time.UTC).Unix())
 	w.service = account.NewService(w.store, []string{"sip.example.com", "sip.example.org"}, keys, w.now)
 	w.events, err = eventlog.Open(eventlog.Config{Dir: t.TempDir()})
@@ -262,26 +265,16 @@ func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event
 
 // bindings stands in for the registrar.
 type bindings struct {
-	mu   sync.Mutex
-	of   map[account.EndpointID][]location.Binding
-	full bool
+	store account.Store
+	mu    sync.Mutex
+	of    map[account.EndpointID][]location.Binding
+	full  bool
 }
 
 func (b *bindings) Bindings(id account.EndpointID) []location.Binding {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.of[id])
-}
-
-func (b *bindings) RegisteredIDs() (ids []account.EndpointID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for id, list := range b.of {
-		if len(list) > 0 {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 func (b *bindings) End(_ context.Context, id account.EndpointID, bindingID string) (bool, error) {
@@ -292,6 +285,7 @@ func (b *bindings) End(_ context.Context, id account.EndpointID, bindingID strin
 	}
 	before := len(b.of[id])
 	b.of[id] = slices.DeleteFunc(b.of[id], func(x location.Binding) bool { return x.ID == bindingID })
+	b.store.SetRegistered(id, len(b.of[id]) > 0)
 	return len(b.of[id]) < before, nil
 }
 
@@ -302,6 +296,7 @@ func (b *bindings) EndAll(_ context.Context, id account.EndpointID) error {
 		return errDiskFull
 	}
 	delete(b.of, id)
+	b.store.SetRegistered(id, false)
 	return nil
 }
 
@@ -311,6 +306,7 @@ func (b *bindings) register(id string, x location.Binding) {
 	defer b.mu.Unlock()
 	key, _ := account.ParseEndpointID(id)
 	b.of[key] = append([]location.Binding{x}, b.of[key]...)
+	b.store.SetRegistered(key, true)
 }
 
 // bindingFrom makes a binding out of name=value pairs.

@@ -130,13 +130,7 @@ func (h *handler) endpointQuery(values url.Values) account.EndpointQuery {
 		Application:       q.text("application_id__exact"),
 		ApplicationIsNull: q.boolean("application_id__isnull"),
 		SubAccount:        q.text("sub_account"),
-	}
-	if is := q.boolean("sip_registered"); is.Set {
-		if ids := h.Registrations.RegisteredIDs(); is.Value {
-			out.RegisteredIn = append([]account.EndpointID{}, ids...) // nil would mean no filter
-		} else {
-			out.NotRegisteredIn = ids
-		}
+		Registered:        q.boolean("sip_registered"),
 	}
 	out.Malformed = q.rest()
 	return out

@@ -52,7 +52,8 @@ var ours = map[string][]string{
 	"internal/sipproxy": {"internal/sip", "internal/siptransaction", "internal/sipresolve", "internal/routing",
 		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu"},
 	// adapters
-	"internal/storesql":             {"internal/account"},
+	"internal/roster":               {"internal/account"},
+	"internal/storesql":             {"internal/account", "internal/roster"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
 	"internal/storepostgres":        {"internal/account", "internal/storesql"},
 	"internal/storetest":            {"internal/account"},

@@ -35,6 +35,9 @@ type Config struct {
 	// possibly twice with the same; they must not block.
 	Bound func(sip.Flow)
 	Idle  func(sip.Flow)
+	// Registered tells that an address-of-record now has bindings, or no longer
+	// any; in order for each of them. It must not block.
+	Registered func(key Key, is bool)
 	// Alive says whether a connection is still there; nil: all are. It is asked
 	// when a failed change gives a binding back.
 	Alive func(sip.Flow) bool

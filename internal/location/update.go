@@ -252,6 +252,9 @@ func (x *Index) store(s *shard, en *entry, c *change, now int64) {
 		} else if c.count == 0 {
 			x.keys.Add(-1)
 		}
+		if is := c.count > 0; x.cfg.Registered != nil && is != (old > 0) {
+			x.cfg.Registered(en.key, is)
+		}
 	}
 	en.n = int32(c.count)
 	if n := len(c.rec); n > cap(en.rec) || n < cap(en.rec)/2 {

@@ -19,15 +19,6 @@ func (r registrations) Bindings(id account.EndpointID) []location.Binding {
 	return r.path.index.Lookup(location.Key(id), nil)
 }
 
-func (r registrations) RegisteredIDs() []account.EndpointID {
-	keys := r.path.index.RegisteredKeys()
-	ids := make([]account.EndpointID, len(keys))
-	for i, key := range keys {
-		ids[i] = account.EndpointID(key)
-	}
-	return ids
-}
-
 func (r registrations) End(ctx context.Context, id account.EndpointID, bindingID string) (bool, error) {
 	ended, ok, err := r.path.index.End(ctx, location.Key(id), bindingID, location.Unregistered)
 	if err != nil || !ok {

@@ -148,9 +148,10 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.index = location.New(location.Config{
 		Journal: s.journal, Logger: s.logger.With("package", "location"),
 		WebSocketGrace: cfg.Registrar.WebSocketGrace, RestartGrace: cfg.Registrar.RestartGrace,
-		Bound: func(f sip.Flow) { p.transport.SetBound(f, true) },
-		Idle:  func(f sip.Flow) { p.transport.SetBound(f, false) },
-		Alive: p.transport.Alive,
+		Registered: func(key location.Key, is bool) { s.store.SetRegistered(account.EndpointID(key), is) },
+		Bound:      func(f sip.Flow) { p.transport.SetBound(f, true) },
+		Idle:       func(f sip.Flow) { p.transport.SetBound(f, false) },
+		Alive:      p.transport.Alive,
 
 		Together:       p.transport.Together,
 		CommitInterval: time.Millisecond, // under load one fsync serves more changes

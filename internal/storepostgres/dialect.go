@@ -58,8 +58,6 @@ func (dialect) List(values any) (condition string, arg any) { return "= ANY(?)",
 
 func (dialect) Contains(column string) string { return "strpos(" + column + ", ?) > 0" }
 
-func (dialect) IndexedBy(string) string { return "" }
-
 func (dialect) Snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }
 
 // https://www.postgresql.org/docs/15/errcodes-appendix.html

@@ -37,9 +37,6 @@ type Dialect interface {
 	// Contains returns the condition that a column contains the text of one
 	// argument as it is.
 	Contains(column string) string
-	// IndexedBy returns what follows the table to have a certain index used;
-	// "" where the database chooses well by itself.
-	IndexedBy(index string) string
 	// Snapshot is the isolation in which several reads see the same.
 	Snapshot() sql.IsolationLevel
 	// Failure tells why a statement failed. For Unique, where holds the names

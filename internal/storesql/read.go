@@ -149,14 +149,3 @@ func (s *Store) NextExpiry(ctx context.Context) (time.Time, error) {
 	}
 	return utc(next.Int64), nil
 }
-
-// EachEndpoint calls f with every endpoint, oldest first.
-func (s *Store) EachEndpoint(ctx context.Context, f func(account.Endpoint) error) error {
-	return s.each(ctx, func(row scanner) error {
-		e, err := s.scanEndpoint(row)
-		if err != nil {
-			return err
-		}
-		return f(e)
-	}, `SELECT `+endpointColumns+` FROM endpoints ORDER BY seq`)
-}

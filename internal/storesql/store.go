@@ -11,6 +11,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"onhook/internal/account"
+	"onhook/internal/roster"
 )
 
 // ErrNewer is what a database opens with whose tables a later version of the
@@ -30,6 +31,7 @@ type Store struct {
 	read   *sql.DB
 	writer *writer
 	feed   *feed
+	roster *roster.Roster
 }
 
 var _ account.Store = (*Store)(nil)
@@ -42,8 +44,9 @@ func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Key
 		o.Logger = slog.Default()
 	}
 	f := &feed{logger: o.Logger}
-	s := &Store{reader: reader{conn{read, d, o.Silence}, keys}, read: read, feed: f,
+	s := &Store{reader: reader{conn{read, d, o.Silence}, keys}, read: read, feed: f, roster: roster.New(),
 		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, shared: o.Shared, name: newName(), feed: f}}
+	s.Subscribe(s.roster.Apply)
 	if o.Shared != nil {
 		if err := s.row(ctx, `SELECT coalesce(max(number), 0) FROM changes`).Scan(&f.told); err != nil {
 			return nil, errors.Join(err, s.Close())

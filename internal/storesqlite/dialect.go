@@ -43,8 +43,6 @@ func (dialect) List(values any) (condition string, arg any) {
 
 func (dialect) Contains(column string) string { return "instr(" + column + ", ?) > 0" }
 
-func (dialect) IndexedBy(index string) string { return " INDEXED BY " + index }
-
 // A transaction of the write-ahead log reads one snapshot in any case.
 func (dialect) Snapshot() sql.IsolationLevel { return sql.LevelDefault }
 

@@ -96,26 +96,28 @@ func pages(t *testing.T, s *suite) {
 func registered(t *testing.T, s *suite) {
 	main := s.account(t, "MA_AAAAAAAA", "")
 	s.insert(t, endpoint(main, 1, "a"), endpoint(main, 2, "b"), endpoint(main, 3, "c"))
-	// As many others as a large server has registered.
-	many := []account.EndpointID{100_000_000_000_001, 100_000_000_000_003}
-	for i := range 50_000 {
-		many = append(many, account.EndpointID(200_000_000_000_000+i))
-	}
-	for _, c := range []struct {
-		what string
-		q    account.EndpointQuery
-		want []string
-	}{
-		{"registered", account.EndpointQuery{RegisteredIn: many}, []string{"c", "a"}},
-		{"none is registered", account.EndpointQuery{RegisteredIn: []account.EndpointID{}}, nil},
-		{"not registered", account.EndpointQuery{NotRegisteredIn: many}, []string{"b"}},
-		{"none is registered: all are not", account.EndpointQuery{NotRegisteredIn: []account.EndpointID{}}, []string{"c", "b", "a"}},
-		{"with another filter", account.EndpointQuery{RegisteredIn: many, Username: account.Match{Exact: account.Some("a")}}, []string{"a"}},
-	} {
-		if names, total := s.names(t, main.AuthID, c.q); !slices.Equal(names, c.want) || total != len(c.want) {
-			t.Errorf("%s: %v, total %d", c.what, names, total)
+	yes, no := account.Some(true), account.Some(false)
+	expect := func(what string, q account.EndpointQuery, want ...string) {
+		t.Helper()
+		if names, total := s.names(t, main.AuthID, q); !slices.Equal(names, want) || total != len(want) {
+			t.Errorf("%s: %v, total %d, want %v", what, names, total, want)
 		}
 	}
+	expect("none is registered", account.EndpointQuery{Registered: yes})
+	expect("none is registered: all are not", account.EndpointQuery{Registered: no}, "c", "b", "a")
+	for _, n := range []account.EndpointID{1, 3, 99} { // 99 is nobody
+		s.SetRegistered(100_000_000_000_000+n, true)
+	}
+	s.insert(t, endpoint(main, 4, "d"))
+	expect("registered", account.EndpointQuery{Registered: yes}, "c", "a")
+	expect("not registered", account.EndpointQuery{Registered: no}, "d", "b")
+	expect("with another filter", account.EndpointQuery{Registered: yes, Username: account.Match{Exact: account.Some("a")}}, "a")
+	s.SetRegistered(100_000_000_000_003, false)
+	s.SetRegistered(100_000_000_000_004, true)
+	expect("later", account.EndpointQuery{Registered: yes}, "d", "a")
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.DeleteEndpoint(ctx, endpoint(main, 1, "a")) })
+	s.insert(t, endpoint(main, 1, "a"))
+	expect("another of the same id is not registered", account.EndpointQuery{Registered: yes}, "d")
 }
 
 func everyEndpoint(t *testing.T, s *suite) {
