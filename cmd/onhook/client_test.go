@@ -287,3 +287,58 @@ func TestWhichServer(t *testing.T) {
 		}
 	}
 }
+
+// following starts a command that goes on until it is interrupted; stop does
+// that.
+func (d remoteDev) following(args ...string) (p *program, stop func()) {
+	p = start(append(args, "--dir", d.dir)...)
+	return p, func() { p.stop(d.t, syscall.SIGINT) }
+}
+
+func TestEventsAndWatch(t *testing.T) {
+	d := startDev(t)
+	events, stopEvents := d.following("events", "--types", "endpoint.*")
+	lines, stopLines := d.following("endpoint", "watch")
+	defer stopEvents()
+	defer stopLines()
+	// A stream tells what happens once it stands: somebody is made until both have seen one.
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("grace_%d", i)
+		d.ok("endpoint", "create", name)
+		if strings.Contains(events.stdout.String(), "grace") && strings.Contains(lines.stdout.String(), "grace") {
+			break
+		}
+		d.ok("endpoint", "delete", name)
+	}
+	d.ok("endpoint", "create", "heidi")
+	d.ok("endpoint", "update", "heidi", "--alias", "Heidi")
+	d.ok("endpoint", "delete", "heidi")
+	for _, want := range []string{"endpoint.created", "endpoint.updated", "endpoint.deleted", `"username":"heidi"`} {
+		if !events.stdout.waitFor(want) {
+			t.Errorf("no %s in:\n%s", want, events.both)
+		}
+	}
+	if !lines.stdout.waitFor("deleted         heidi") {
+		t.Errorf("no line:\n%s", lines.both)
+	}
+	if !strings.Contains(lines.stdout.String(), "alias") {
+		t.Errorf("what changed is not told:\n%s", lines.stdout)
+	}
+}
+
+// What a terminal is shown.
+func TestWatchScreen(t *testing.T) {
+	d := startDev(t)
+	api, err := (&remote{Dir: d.dir}).client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	c := &endpointWatch{endpointList{StartsWith: "al"}}
+	if err := c.draw(t.Context(), &Main{Stdout: &out}, api); err != nil {
+		t.Fatal(err)
+	}
+	if screen := out.String(); !strings.HasPrefix(screen, "\x1b[H\x1b[2JENDPOINT_ID") || !strings.Contains(screen, "alice") || strings.Contains(screen, "bob") {
+		t.Errorf("%q", screen)
+	}
+}
