@@ -76,11 +76,12 @@ type Bans interface {
 // DefaultTimeout is how long a request may take, its body included.
 const DefaultTimeout = 30 * time.Second
 
-// Config is what the API is built from. Service, Registrations and Events must be
-// set.
+// Config is what the API is built from. Service, Registrations, DryRun and
+// Events must be set.
 type Config struct {
 	Service       Service
 	Registrations Registrations
+	DryRun        DryRun
 	Events        Events
 	Bans          Bans          // nil only without AdminToken
 	AdminToken    string        // for /v1/admin/; "": all of it is 404

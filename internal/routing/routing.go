@@ -146,6 +146,7 @@ func (r *Router) Decide(req Request) Decision {
 		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
 	}
 	d.Allowed = true // the way is found by its name (RFC 3263)
+	d.WithoutVideo = req.Media.Video && !allow.Video
 	return d
 }
 

@@ -255,7 +255,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.apiConn = listener
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
-			Service: s.accounts, Registrations: registrations{s.path}, Ready: s.isReady,
+			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Ready: s.isReady,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,

@@ -36,6 +36,15 @@ func (a api) ChangeEndpoint(id string, fields map[string]any) error {
 	return err
 }
 
+func (a api) CanCall(id, to string, media []string) (map[string]any, error) {
+	answer := map[string]any{}
+	status, err := a.API("POST", "Endpoint/"+id+"/CanCall/", map[string]any{"to": to, "media": media}, &answer)
+	if err == nil && status != 200 {
+		err = fmt.Errorf("status %d", status)
+	}
+	return answer, err
+}
+
 func (a api) Registered(id string) (string, error) {
 	var e devserver.Endpoint
 	_, err := a.API("GET", "Endpoint/"+id+"/", nil, &e)

@@ -18,6 +18,7 @@ type API interface {
 	CreateEndpoint(prefix string, fields map[string]any) (devserver.Endpoint, error)
 	ChangeEndpoint(id string, fields map[string]any) error
 	Registered(id string) (string, error)
+	CanCall(id, to string, media []string) (map[string]any, error)
 }
 
 // peer is one device of a flow.
@@ -123,6 +124,8 @@ func (r *run) step(s Step) error {
 		return nil
 	case "quiet":
 		return r.quiet(p)
+	case "asks":
+		return r.ask(p, s)
 	case "changes":
 		return r.change(p, s.Args)
 	case "is":
@@ -309,6 +312,47 @@ func (p *peer) dialog(name string) *dialog {
 		p.dialogs[name] = d
 	}
 	return d
+}
+
+// ask handles «alice asks bob [audio,video]»: the dry run of a call. The
+// indented lines are «key: pattern» and «key #2» of its answer.
+func (r *run) ask(p *peer, s Step) error {
+	if len(s.Args) == 0 {
+		return fmt.Errorf("who is to be called?")
+	}
+	to, media := s.Args[0], []string{"audio"}
+	if other := r.peers[to]; other != nil {
+		to = other.uri()
+	}
+	to, err := expand(to, r.lookup)
+	if err != nil {
+		return err
+	}
+	if len(s.Args) > 1 {
+		media = strings.Split(s.Args[1], ",")
+	}
+	answer, err := r.api.CanCall(p.endpoint.ID, to, media)
+	if err != nil {
+		return err
+	}
+	for _, detail := range s.Details {
+		key, want, isPattern := strings.Cut(detail.Text, ": ")
+		if !isPattern {
+			key, want, _ = strings.Cut(detail.Text, " #")
+		}
+		value, there := answer[key]
+		got := fmt.Sprint(value)
+		if list, ok := value.([]any); ok && !isPattern {
+			got = fmt.Sprint(len(list))
+		}
+		if want, err = expand(want, r.lookup); err != nil {
+			return err
+		}
+		if ok, err := matches(want, got); err != nil || !ok || !there {
+			return fmt.Errorf("line %d: %s is %q, want %q in %v", detail.Line, key, got, want, answer)
+		}
+	}
+	return nil
 }
 
 // change handles «bob changes FIELD=VALUE…».
