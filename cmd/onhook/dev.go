@@ -30,5 +30,6 @@ func (c *devCommand) Run(m *Main) (err error) {
 		}
 		return env.Hints(m.Stdout)
 	})
+	err = damaged(err, "--dir "+c.Dir)
 	return taken(err, "Stop what uses that port, or let onhook dev --ephemeral-ports pick free ones.")
 }

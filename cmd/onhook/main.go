@@ -35,11 +35,12 @@ type Main struct {
 
 // commands is the command line.
 type commands struct {
-	Dev     devCommand     `cmd:"" help:"Run everything on loopback, with a demo account and endpoints."`
-	Serve   serveCommand   `cmd:"" help:"Run the server from a configuration file."`
-	Account accountCommand `cmd:"" help:"Create and list accounts, replace their tokens: on the server's own machine."`
-	Config  configCommand  `cmd:"" help:"Check a configuration file, or print a complete one."`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Dev      devCommand      `cmd:"" help:"Run everything on loopback, with a demo account and endpoints."`
+	Serve    serveCommand    `cmd:"" help:"Run the server from a configuration file."`
+	Account  accountCommand  `cmd:"" help:"Create and list accounts, replace their tokens: on the server's own machine."`
+	Config   configCommand   `cmd:"" help:"Check a configuration file, or print a complete one."`
+	Bindings bindingsCommand `cmd:"" help:"Repair the journal of bindings."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	Endpoint    endpointCommand    `cmd:"" help:"List, create, change, delete, import and watch endpoints of a running server."`
 	Application applicationCommand `cmd:"" help:"List, create, change and delete applications."`

@@ -29,9 +29,10 @@ func (c *serveCommand) Run(m *Main) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	return m.runServer(cfg, func(ctx context.Context, s *server.Server) error {
+	err = m.runServer(cfg, func(ctx context.Context, s *server.Server) error {
 		return m.firstAccount(ctx, s)
 	})
+	return damaged(err, "--config "+c.Config)
 }
 
 // firstAccount gives a server without accounts one, and prints its token.

@@ -96,11 +96,14 @@ func (e *Env) Close() error { return e.lock.Close() }
 // Dir is the folder, absolute.
 func (e *Env) Dir() string { return e.dir }
 
+// DataDir is where the server of the environment in dir keeps its data.
+func DataDir(dir string) string { return filepath.Join(dir, "data") }
+
 // Config is the configuration of the environment's server.
 func (e *Env) Config() config.Config {
 	c := config.Default()
 	c.Domains = []string{Domain}
-	c.DataDir = filepath.Join(e.dir, "data")
+	c.DataDir = DataDir(e.dir)
 	c.KeyFile = filepath.Join(e.dir, "key")
 	c.TLS = config.TLS{CertFile: e.path(serverCert), KeyFile: e.path(serverKey)}
 	c.API.Address = hostPort(loopback, e.state.Ports.API)

@@ -65,7 +65,7 @@ var ours = map[string][]string{
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},
-	"cmd/onhook":      {"client", "internal/server", "internal/config", "internal/dev", "internal/logging", "internal/account"},
+	"cmd/onhook":      {"client", "internal/server", "internal/config", "internal/dev", "internal/logging", "internal/account", "internal/locationlog"},
 	// for other programs: imports nothing of ours
 	"client": {},
 }

@@ -1,5 +1,5 @@
 // Package peers finds the real SIP programs the tests talk to: baresip, SIPp,
-// Chromium and the JsSIP sources. It installs nothing (scripts/install-peers.sh
+// Chromium and the JsSIP sources, and strace. It installs nothing (scripts/install-peers.sh
 // does) and starts nothing.
 package peers
 
@@ -28,6 +28,9 @@ func BaresipModules(t testing.TB) string {
 
 // SIPp returns the path of the sipp program.
 func SIPp(t testing.TB) string { return command(t, "sipp") }
+
+// Strace returns the path of the strace program.
+func Strace(t testing.TB) string { return command(t, "strace") }
 
 // Chromium returns the path of a Chromium browser.
 func Chromium(t testing.TB) string {
