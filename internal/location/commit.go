@@ -49,6 +49,8 @@ func (x *Index) commitLoop(stop <-chan struct{}) {
 	var batch, spare []*change
 	var records []Record
 	var began time.Time
+	var err error
+	tell := func() { x.tell(batch, err) } // made once: a commit allocates nothing
 	for {
 		x.gather(began)
 		batch = x.queue.take(spare)
@@ -70,8 +72,8 @@ func (x *Index) commitLoop(stop <-chan struct{}) {
 		for _, c := range batch {
 			records = append(records, Record{Key: c.set.Key, Value: c.rec})
 		}
-		err := x.write(records)
-		x.cfg.Together(func() { x.tell(batch, err) })
+		err = x.write(records)
+		x.cfg.Together(tell)
 		clear(batch)
 		clear(records)
 		spare = batch[:0]
