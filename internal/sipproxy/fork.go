@@ -31,6 +31,7 @@ type fork struct {
 	live     *call // the call it begins or belongs to; nil for a lone request
 	arrived  time.Time
 	record   *cookie         // what the Record-Routes seal, without the callee; nil: not record-routed
+	copyKey  uint64          // under which it is known to be under way
 	routes   int             // Route values of ours, to be removed
 	loopMark string          // end of our branches, by which a loop shows (RFC 5393 4.2)
 	inDialog *Admission      // nil outside dialogs
@@ -387,6 +388,7 @@ func (f *fork) settle(status int) {
 	p := f.proxy
 	switch {
 	case f.inDialog == nil:
+		p.merged.leave(f.copyKey)
 		if f.record != nil {
 			p.settled(f.live, status, f.outcome(status), f.refusal(status), time.Now())
 		}

@@ -81,6 +81,7 @@ type Proxy struct {
 	sealer   sealer
 	calls    *calls
 	ringing  ringing
+	merged   *merged
 	loopSeed maphash.Seed
 	buffers  sync.Pool // of *[]byte: neither transactions nor the transport keep what they are given
 	stats    counters
@@ -114,7 +115,7 @@ func New(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), ringing: ringing{forks: map[uint64][]*fork{}}, loopSeed: maphash.MakeSeed()}
+	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), ringing: ringing{forks: map[uint64][]*fork{}}, merged: newMerged(), loopSeed: maphash.MakeSeed()}
 	p.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
 	return p, nil
 }
@@ -151,12 +152,27 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		f.reply(482, "request.loop", "The request has been here before")
 		return
 	}
+	// RFC 3261 8.2.2.2: a copy that came by another path is answered once only.
+	if f.copyKey = p.merged.key(req); !p.merged.enter(f.copyKey) {
+		f.reply(482, "request.merged", "The request is under way already, it came by another path")
+		return
+	}
+	if !p.begin(f, req, source, caller, d) {
+		p.merged.leave(f.copyKey)
+		return
+	}
+	p.run(f)
+}
+
+// begin finds the way of a request to another domain, and opens its call where
+// it makes one. It reports false when it has answered the request.
+func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) bool {
 	if d.Via == routing.ViaOtherDomains {
 		exits, err := p.exitsOf(f.req)
 		if err != nil {
 			a := unresolved(err)
 			f.reply(a.status, a.reason, a.sentence)
-			return
+			return false
 		}
 		f.outside = &outside{exits: exits}
 	}
@@ -168,13 +184,13 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		f.live.fork = f
 		if !p.calls.begin(f.live) {
 			f.reply(503, "server.too_many_calls", "Too many calls")
-			return
+			return false
 		}
 		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.live.invite,
 			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
 		p.started(f.live)
 	}
-	p.run(f)
+	return true
 }
 
 // ForwardInDialog sends an admitted request to the other side of its call, if

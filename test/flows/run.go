@@ -158,6 +158,8 @@ func (r *run) declare(s Step) error {
 			params += `;+sip.instance="<` + p.instance + `>"`
 		case isField && key == "reg_id":
 			params += ";reg-id=" + value
+		case isField && key == "q":
+			params += ";q=" + value
 		case isField && key == "supported":
 			p.edits = append(p.edits, func(m *sippeer.Message) { m.Set("Supported", value) })
 		case isField:
