@@ -53,10 +53,10 @@ var ours = map[string][]string{
 		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu"},
 	// adapters
 	"internal/roster":               {"internal/account"},
-	"internal/storesql":             {"internal/account", "internal/roster"},
+	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
 	"internal/storepostgres":        {"internal/account", "internal/storesql"},
-	"internal/storetest":            {"internal/account"},
+	"internal/storetest":            {"internal/account", "internal/callrecord"},
 	"internal/locationlog":          {"internal/location"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},

@@ -49,6 +49,10 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"each change has its own outcome", crowd},
 		{"data outlives the store", reopen},
 		{"another key is refused", wrongKey},
+		{"a call record comes back as it was put", recordRoundTrip},
+		{"a call has a record for each account", recordsOfTwoAccounts},
+		{"filters of call records", recordFilters},
+		{"old call records are deleted", recordsAreDeleted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{open: fresh(t), keys: newKeys(t, 1)}
