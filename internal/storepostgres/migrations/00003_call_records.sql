@@ -1,6 +1,6 @@
 -- +goose Up
 CREATE TABLE call_records (
-    seq         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY
+    seq         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account     TEXT NOT NULL, -- no reference: a record outlives what it tells of
     main        TEXT NOT NULL,
     id          TEXT COLLATE "C" NOT NULL, -- UUID of version 7: sorts by the time of the call
