@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 )
 
@@ -76,12 +77,14 @@ type Bans interface {
 // DefaultTimeout is how long a request may take, its body included.
 const DefaultTimeout = 30 * time.Second
 
-// Config is what the API is built from. Service, Registrations, DryRun and
-// Events must be set.
+// Config is what the API is built from. Service, Registrations, DryRun, Calls,
+// Records and Events must be set.
 type Config struct {
 	Service       Service
 	Registrations Registrations
 	DryRun        DryRun
+	Calls         Calls
+	Records       callrecord.Store
 	Events        Events
 	Bans          Bans          // nil only without AdminToken
 	AdminToken    string        // for /v1/admin/; "": all of it is 404
@@ -117,6 +120,7 @@ func New(c Config) http.Handler {
 // request is one HTTP request on its way through a handler.
 type request struct {
 	*http.Request
+	whole   *http.Request // as it came, without a deadline: for answers that take their time
 	w       http.ResponseWriter
 	id      string // api_id
 	params  map[string]string
@@ -132,7 +136,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(hr.Context(), h.Timeout)
 	defer cancel()
-	r := &request{Request: hr.WithContext(ctx), w: w, id: uuid.NewString()}
+	r := &request{Request: hr.WithContext(ctx), whole: hr, w: w, id: uuid.NewString()}
 	w.Header().Set("X-Request-Id", r.id)
 
 	rep := h.answer(r)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/event"
 	"onhook/internal/eventlog"
 	"onhook/internal/location"
@@ -45,6 +46,8 @@ type world struct {
 	bindings *bindings
 	bans     *banList
 	events   *eventlog.Log
+	calls    *callList
+	records  callrecord.Store
 	clock    atomic.Int64 // unix seconds
 	ready    error
 	log      *logBuffer
@@ -89,7 +92,7 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 		}
 	})
 	w := &world{t: t, store: &faultyStore{Store: store}, bindings: &bindings{store: store, of: map[account.EndpointID][]location.Binding{}}, bans: &banList{},
-		log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
+		calls: &callList{}, records: store, log: &logBuffer{}, vars: map[string]string{}, keys: map[string]string{}}
 	if err := store.EachEndpoint(ctx, func(account.Endpoint) error { return nil }); err != nil { // as a server does at start
 		t.Fatal(err)
 	}
@@ -104,7 +107,7 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 			t.Error(err)
 		}
 	})
-	w.config = Config{Service: w.service, Registrations: w.bindings, DryRun: dryRun{}, Events: eventStreams{w.events}, StreamsPerAccount: 3, Bans: w.bans, AdminToken: adminToken, Ready: func() error { return w.ready },
+	w.config = Config{Service: w.service, Registrations: w.bindings, DryRun: dryRun{}, Calls: w.calls, Records: w.records, Events: eventStreams{w.events}, StreamsPerAccount: 3, Bans: w.bans, AdminToken: adminToken, Ready: func() error { return w.ready },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			fmt.Fprintln(w, "onhook_up 1")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 )
 
 // belongings is what one account has, by the names that routes use.
@@ -44,7 +45,13 @@ func (w *world) furnish(name string) belongings {
 		w.t.Fatal(err)
 	}
 	w.bindings.register(endpoint, b)
-	return belongings{"auth_id": w.vars[name], "endpoint_id": endpoint, "app_id": app.AppID, "sub_auth_id": sub.AuthID, "binding_id": "b-" + name}
+	owner, _ := account.ParseEndpointID(endpoint)
+	call := w.call(map[string]string{"of": name, "endpoint": endpoint, "from": "sip:of_" + name + "@sip.example.com", "to": "sip:nobody@sip.example.com"})
+	if err := w.records.SaveRecords(context.Background(), []*callrecord.Record{ended(call)}); err != nil || call.Endpoint != owner {
+		w.t.Fatal(err)
+	}
+	w.calls.list = append(w.calls.list, call)
+	return belongings{"call_uuid": call.ID.String(), "auth_id": w.vars[name], "endpoint_id": endpoint, "app_id": app.AppID, "sub_auth_id": sub.AuthID, "binding_id": "b-" + name}
 }
 
 // snapshot is everything that is stored, and every token's worth.
@@ -61,7 +68,11 @@ func (w *world) snapshot() string {
 		if err != nil || err2 != nil {
 			w.t.Fatal(err, err2)
 		}
-		fmt.Fprintln(&out, a, token, apps)
+		records, _, err := w.records.Records(context.Background(), a.AuthID, callrecord.Query{Limit: 100})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		fmt.Fprintln(&out, a, token, apps, len(records), len(w.calls.Live(a.AuthID)))
 	}
 	err = w.store.EachEndpoint(context.Background(), func(e account.Endpoint) error {
 		fmt.Fprintln(&out, e, w.bindings.Bindings(e.ID))
@@ -93,7 +104,7 @@ func testIsolation(t *testing.T, newWorld func(*testing.T) *world) {
 	w := newWorld(t)
 	mine, theirs := w.furnish("main"), w.furnish("other")
 	nobodys := belongings{"auth_id": "MA_00000000", "endpoint_id": "100000000000000", "app_id": "10000000000000000",
-		"sub_auth_id": "SA_00000000", "binding_id": "b-none"}
+		"sub_auth_id": "SA_00000000", "binding_id": "b-none", "call_uuid": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"}
 	before := w.snapshot()
 	bodies := []string{"", `{}`, `{"name":"taken over","app_name":"stolen","alias":"stolen","enabled":false}`}
 	tried := 0
@@ -115,7 +126,7 @@ func testIsolation(t *testing.T, newWorld func(*testing.T) *world) {
 					tried++
 				}
 				// The other's things, one by one, on the own path.
-				for _, part := range []string{"endpoint_id", "app_id", "sub_auth_id", "binding_id"} {
+				for _, part := range []string{"endpoint_id", "app_id", "sub_auth_id", "binding_id", "call_uuid"} {
 					if !strings.Contains(route.template, "{"+part+"}") {
 						continue
 					}
@@ -159,7 +170,8 @@ func testIsolationOfReferences(t *testing.T, newWorld func(*testing.T) *world) {
 		}
 	}
 	for _, list := range []string{"Endpoint/", "Endpoint/?sub_account=" + theirs["sub_auth_id"], "Endpoint/?application_id__exact=" + theirs["app_id"],
-		"Endpoint/?sip_registered=true", "Application/", "Application/?sub_account=" + theirs["auth_id"], "Subaccount/"} {
+		"Endpoint/?sip_registered=true", "Application/", "Application/?sub_account=" + theirs["auth_id"], "Subaccount/", "Call/", "cdr",
+		"cdr?format=csv", "cdr?endpoint_id=" + theirs["endpoint_id"], "cdr?from=of_other"} {
 		rec := w.do(w.request("main", "GET", path+list, ""))
 		for name, id := range theirs {
 			if rec.Code != 200 || strings.Contains(rec.Body.String(), `"`+id) {

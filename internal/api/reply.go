@@ -31,6 +31,7 @@ type errorJSON struct {
 	BindingID  string  `json:"binding_id,omitempty"`
 	AppID      string  `json:"app_id,omitempty"`
 	BanID      string  `json:"ban_id,omitempty"`
+	CallUUID   string  `json:"call_uuid,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }

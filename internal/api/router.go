@@ -42,6 +42,11 @@ var routes = compile([]route{
 	{template: "/v1/Account/{auth_id}/Application/{app_id}/", methods: map[string]serveFunc{
 		"GET": (*handler).retrieveApplication, "POST": (*handler).updateApplication, "PUT": (*handler).updateApplication,
 		"PATCH": (*handler).updateApplication, "DELETE": (*handler).deleteApplication}},
+	{template: "/v1/Account/{auth_id}/cdr", methods: map[string]serveFunc{"GET": (*handler).listRecords}},
+	{template: "/v1/Account/{auth_id}/cdr/{call_uuid}", methods: map[string]serveFunc{"GET": (*handler).retrieveRecord}},
+	{template: "/v1/Account/{auth_id}/Call/", methods: map[string]serveFunc{"GET": (*handler).listCalls}},
+	{template: "/v1/Account/{auth_id}/Call/{call_uuid}/", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveCall, "DELETE": (*handler).endCall}},
 	{template: "/v1/accounts/{auth_id}/sub-accounts/", methods: map[string]serveFunc{
 		"GET": (*handler).listSubAccounts, "POST": (*handler).createSubAccount}},
 	{template: "/v1/accounts/{auth_id}/sub-accounts/{sub_auth_id}", methods: map[string]serveFunc{

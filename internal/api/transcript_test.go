@@ -16,13 +16,14 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 )
 
 // TestTranscripts plays testdata/*.txt, each file against a server of its own.
 //
 //	== a title
 //	! a directive: clock 1h | disk full|ok | store broken|ok | ready|not ready: reasons |
-//	  register {id} contact=… via=… from=… | application of=… id=… name=… | ban id=… source=… user=…
+//	  call live|over as=… of=… endpoint={id} from=… to=… (began now) | register {id} contact=… via=… from=… | application of=… id=… name=… | ban id=… source=… user=…
 //	METHOD path
 //	As: main (the default), sub, off, other, nobody or auth_id:token
 //	Header: value
@@ -154,6 +155,13 @@ func (w *world) direct(line string) {
 			w.t.Fatal(err)
 		}
 		w.bans.list = append(w.bans.list, b)
+	case "call":
+		call := w.call(pairs)
+		if w.vars[pairs["as"]] = call.ID.String(); words[1] == "live" {
+			w.calls.list = append(w.calls.list, call)
+		} else if err := w.records.SaveRecords(context.Background(), []*callrecord.Record{ended(call)}); err != nil {
+			w.t.Fatal(err)
+		}
 	case "application":
 		app := account.Application{ID: pairs["id"], Owner: w.vars[pairs["of"]], Name: pairs["name"],
 			AnswerURL: pairs["answer"], AnswerMethod: "POST", Enabled: true, CreatedAt: w.now(), UpdatedAt: w.now()}
