@@ -120,7 +120,6 @@ func New(c Config) http.Handler {
 // request is one HTTP request on its way through a handler.
 type request struct {
 	*http.Request
-	whole   *http.Request // as it came, without a deadline: for answers that take their time
 	w       http.ResponseWriter
 	id      string // api_id
 	params  map[string]string
@@ -136,7 +135,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(hr.Context(), h.Timeout)
 	defer cancel()
-	r := &request{Request: hr.WithContext(ctx), whole: hr, w: w, id: uuid.NewString()}
+	r := &request{Request: hr.WithContext(ctx), w: w, id: uuid.NewString()}
 	w.Header().Set("X-Request-Id", r.id)
 
 	rep := h.answer(r)

@@ -1,8 +1,8 @@
 package api
 
 import (
+	"context"
 	"encoding/csv"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,22 +25,17 @@ func (h *handler) exportRecords(r *request, q callrecord.Query) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK, handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
-		w.Header().Set("Content-Disposition", `attachment; filename="calls.csv"`)
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.Method == http.MethodHead {
-			return
-		}
-		if h.writeCSV(w, r, q, first) != nil {
+	header := map[string]string{"Content-Type": "text/csv; charset=utf-8; header=present", "Content-Disposition": `attachment; filename="calls.csv"`,
+		"Cache-Control": "no-store"}
+	return reply{status: http.StatusOK, header: header, stream: func(ctx context.Context) {
+		if r.Method != http.MethodHead && h.writeCSV(ctx, r, q, first) != nil {
 			panic(http.ErrAbortHandler) // half a file must not look like a whole one
 		}
-	})}, nil
+	}}, nil
 }
 
-func (h *handler) writeCSV(w io.Writer, r *request, q callrecord.Query, piece []*callrecord.Record) error {
-	out := csv.NewWriter(w)
+func (h *handler) writeCSV(ctx context.Context, r *request, q callrecord.Query, piece []*callrecord.Record) error {
+	out := csv.NewWriter(r.w)
 	out.UseCRLF = true
 	if err := out.Write(csvColumns); err != nil {
 		return err
@@ -59,7 +54,7 @@ func (h *handler) writeCSV(w io.Writer, r *request, q callrecord.Query, piece []
 			break
 		}
 		var err error
-		if piece, err = h.Records.RecordsBefore(r.whole.Context(), r.scope.AuthID, q, piece[len(piece)-1].ID, csvPiece); err != nil {
+		if piece, err = h.Records.RecordsBefore(ctx, r.scope.AuthID, q, piece[len(piece)-1].ID, csvPiece); err != nil {
 			return err
 		}
 	}

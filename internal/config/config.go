@@ -23,6 +23,7 @@ type Config struct {
 	DNS             DNS            `yaml:"dns" doc:"How calls to other domains find their way (RFC 3263: NAPTR, SRV and address records)."`
 	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
 	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
+	Calls           Calls          `yaml:"calls" doc:"Calls and their records."`
 	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
 	Events          Events         `yaml:"events" doc:"What happened, for event streams and webhooks."`
 	Limits          Limits         `yaml:"limits" doc:"What one source may use, and what the server holds at most. A source is an IPv4 address or an IPv6 /64. What exceeds a limit is counted in /metrics."`
@@ -102,6 +103,11 @@ type Registrar struct {
 	ServiceRoute   bool          `yaml:"service_route" doc:"Whether devices are told, in Service-Route (RFC 3608), to send their requests over the listener they registered at."`
 }
 
+// Calls is what is kept of calls.
+type Calls struct {
+	RecordRetention time.Duration `yaml:"record_retention" doc:"How long the records of finished calls are kept, such as 2160h for 90 days; 0: for ever."`
+}
+
 // Auth is digest authentication (RFC 7616, RFC 8760).
 type Auth struct {
 	NonceTTL          time.Duration `yaml:"nonce_ttl" doc:"How long a nonce may be used. Afterwards the client gets a fresh one without asking its user."`
@@ -165,6 +171,7 @@ func Default() Config {
 			FlowTimer:      120 * time.Second,
 			ServiceRoute:   true,
 		},
+		Calls: Calls{RecordRetention: 90 * 24 * time.Hour},
 		Auth: Auth{
 			NonceTTL:       time.Hour,
 			Bans:           BansOn,

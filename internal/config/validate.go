@@ -41,6 +41,9 @@ func (c Config) problems() []Problem {
 	k.dns(c.DNS)
 	k.api(c.API)
 	k.registrar(c.Registrar)
+	if c.Calls.RecordRetention != 0 {
+		k.between("calls.record_retention", c.Calls.RecordRetention, time.Hour, 100*365*24*time.Hour)
+	}
 	k.auth(c.Auth)
 	k.events(c.Events)
 	k.limits(c.Limits)

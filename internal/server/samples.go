@@ -92,6 +92,10 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 
 	proxy := p.proxy.Stats()
 	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)
+	records := s.records.Stats()
+	counter("call_records_total", "Call records stored.", records.Saved)
+	counter("call_records_dropped_total", "Call records lost because the database took none for too long.", records.Dropped)
+	gauge("call_records_waiting", "Call records waiting for the database.", records.Waiting)
 	counter("forwarded_total", "Requests forwarded, branches counted one by one.", proxy.Forwarded)
 	counter("dialog_refused_total", "Requests within calls refused for their cookie.", proxy.Refused)
 }

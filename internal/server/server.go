@@ -58,6 +58,7 @@ type Server struct {
 	calls    callrecord.Feeds
 	events   *eventlog.Log
 	hub      *event.Hub
+	records  *callrecord.Outbox
 	api      *http.Server
 	apiAddr  netip.AddrPort
 	apiConn  net.Listener
@@ -88,6 +89,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.store, s.accounts = db.store, db.service
 	dir := directory.New()
+	s.records = callrecord.NewOutbox(callrecord.OutboxConfig{Store: db.store, Retention: cfg.Calls.RecordRetention, Logger: s.logger.With("package", "callrecord")})
 	if err := dir.Load(ctx, s.store); err != nil {
 		return fmt.Errorf("load endpoints: %w", err)
 	}
@@ -170,7 +172,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop,
-		Feeds: &s.calls, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
+		Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err
@@ -256,6 +258,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
 			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Ready: s.isReady,
+			Calls: liveCalls{s.path.proxy}, Records: s.store,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
@@ -294,6 +297,8 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.hub.Run(inner) })
 	group.Go(func() error { return s.sweepEvents(inner) })
+	group.Go(func() error { return s.records.Run(inner) })
+	group.Go(func() error { return s.path.proxy.Run(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	group.Go(func() error {
 		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {
@@ -309,7 +314,22 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	err := s.stop(ctx)
 	cancel()
-	return errors.Join(err, group.Wait(), s.closeStores())
+	err = errors.Join(err, group.Wait())
+	s.flushRecords(ctx)
+	return errors.Join(err, s.closeStores())
+}
+
+// flushTime is how long a stopping server tries to store the last call records.
+const flushTime = 5 * time.Second
+
+// flushRecords stores the call records that still wait. What cannot be stored is
+// said.
+func (s *Server) flushRecords(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	if s.records.Flush(ctx); s.records.Stats().Waiting > 0 {
+		s.logger.Error("call records could not be stored before the stop", "records", s.records.Stats().Waiting)
+	}
 }
 
 // drainPoll is how often a stopping server looks whether it is done.

@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -277,6 +278,23 @@ func (p *Proxy) sessionDue(c *call) {
 		p.finish(c, now)
 	} else if next != nil {
 		p.watchSession(c, next, now)
+	}
+}
+
+// sweepEvery is how often one shard is swept; all are within five minutes.
+const sweepEvery = 10 * time.Second
+
+// Run forgets calls that nobody ends, until ctx ends.
+func (p *Proxy) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for shard := 0; ; shard = (shard + 1) % callShards {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			p.sweep(shard, now)
+		}
 	}
 }
 
