@@ -11,19 +11,34 @@ import (
 // queue holds the changes the committer has not taken yet. Index.reserve
 // bounds it.
 type queue struct {
-	mu    sync.Mutex
-	items []*change
-	wake  chan struct{}
+	mu     sync.Mutex
+	items  []*change
+	wake   chan struct{}
+	enough chan struct{} // told when enoughChanges are there
 }
+
+// enoughChanges share one commit so well that waiting for more saves next to
+// nothing, and only keeps these waiting: of fdatasync's 25 µs of CPU, each bears
+// less than half a microsecond.
+const enoughChanges = 64
 
 func (q *queue) put(c *change) {
 	q.mu.Lock()
 	q.items = append(q.items, c)
-	first := len(q.items) == 1
+	n := len(q.items)
 	q.mu.Unlock()
-	if first {
+	switch n {
+	case 1:
 		q.signal()
+	case enoughChanges:
+		signal(q.enough)
 	}
+}
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
 }
 
 // take returns all that is there and leaves spare in its place.
@@ -35,9 +50,11 @@ func (q *queue) take(spare []*change) []*change {
 	return items
 }
 
-func (q *queue) signal() {
+func (q *queue) signal() { signal(q.wake) }
+
+func signal(c chan<- struct{}) {
 	select {
-	case q.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -51,8 +68,10 @@ func (x *Index) commitLoop(stop <-chan struct{}) {
 	var began time.Time
 	var err error
 	tell := func() { x.tell(batch, err) } // made once: a commit allocates nothing
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	for {
-		x.gather(began)
+		x.gather(began, alarm)
 		batch = x.queue.take(spare)
 		if len(batch) == 0 {
 			spare = batch
@@ -80,14 +99,27 @@ func (x *Index) commitLoop(stop <-chan struct{}) {
 	}
 }
 
-// gather waits until CommitInterval has passed since the last commit began:
-// under load a commit costs the less, for each of its changes, the more of them
-// share it. A change that comes alone, later, does not wait.
-func (x *Index) gather(began time.Time) {
-	if x.cfg.CommitInterval <= 0 || x.closing.Load() || x.pending.Load() == 0 {
+// gather waits until CommitInterval has passed since the last commit began, or
+// enough changes are there: under load a commit costs the less, for each of its
+// changes, the more of them share it. A change that comes alone, later, does not
+// wait.
+func (x *Index) gather(began time.Time, alarm *time.Timer) {
+	wait := x.cfg.CommitInterval - time.Since(began)
+	if wait <= 0 || x.closing.Load() || x.pending.Load() == 0 {
 		return
 	}
-	time.Sleep(x.cfg.CommitInterval - time.Since(began))
+	select {
+	case <-x.queue.enough: // of changes that were taken since
+	default:
+	}
+	if x.queue.len() >= enoughChanges {
+		return
+	}
+	alarm.Reset(wait)
+	select {
+	case <-alarm.C:
+	case <-x.queue.enough:
+	}
 }
 
 // write makes one batch durable.

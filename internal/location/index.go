@@ -123,7 +123,7 @@ func New(cfg Config) *Index {
 		x.shards[i].entries = make(map[Key]*entry)
 	}
 	x.flows.init()
-	x.queue.wake = make(chan struct{}, 1)
+	x.queue.wake, x.queue.enough = make(chan struct{}, 1), make(chan struct{}, 1)
 	x.changes.New = func() any { return new(change) }
 	x.feeds.Store(&[]*Feed{})
 	x.restoredAt.Store(x.now().UnixMilli())
