@@ -299,6 +299,7 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.sweepEvents(inner) })
 	group.Go(func() error { return s.records.Run(inner) })
 	group.Go(func() error { return s.path.proxy.Run(inner) })
+	group.Go(func() error { return tendMemory(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	group.Go(func() error {
 		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {

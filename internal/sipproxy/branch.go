@@ -58,7 +58,7 @@ func (b *branch) send(w *rewrite) {
 	p.stats.forwarded.Add(1)
 	buf := p.buffers.Get().(*[]byte)
 	*buf = w.append(p, (*buf)[:0])
-	client, err := p.Transactions.Request(b.flow, *buf, b)
+	client, err := p.Transactions.RequestAs(b.flow, f.method, w.branch, *buf, b)
 	p.buffers.Put(buf)
 	if err != nil {
 		b.Failed(nil, err)

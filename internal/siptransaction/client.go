@@ -50,25 +50,33 @@ type Client struct {
 // it is copied. user may be called before Request returns, and is not called
 // when Request returns an error: the sender's, ErrFull or ErrDuplicate.
 func (l *Layer) Request(flow sip.Flow, msg []byte, user ClientUser) (*Client, error) {
-	request := bytes.Clone(msg)
 	m := l.messages.Get().(*sip.Message)
 	defer func() {
 		m.Reset()
 		l.messages.Put(m)
 	}()
+	request := bytes.Clone(msg)
 	if err := m.Parse(request); err != nil {
 		return nil, fmt.Errorf("request of ours: %w", err)
 	}
 	if !m.IsRequest() || m.Method == sip.ACK {
 		return nil, ErrMethod
 	}
+	return l.enter(flow, keepMethod(m.Method), strings.Clone(m.Via.Branch()), request, user)
+}
+
+// RequestAs is Request for whoever has just made msg from a request that
+// parsed, and so knows its method, which is not ACK, and its branch: looking for
+// them again takes longer than the rest of it. Both are kept.
+func (l *Layer) RequestAs(flow sip.Flow, method, branch string, msg []byte, user ClientUser) (*Client, error) {
+	return l.enter(flow, method, branch, bytes.Clone(msg), user)
+}
+
+func (l *Layer) enter(flow sip.Flow, method, branch string, request []byte, user ClientUser) (*Client, error) {
 	if !l.admit() {
 		return nil, ErrFull
 	}
-	c := &Client{
-		layer: l, flow: flow, user: user, request: request,
-		method: keepMethod(m.Method), branch: strings.Clone(m.Via.Branch()),
-	}
+	c := &Client{layer: l, flow: flow, user: user, request: request, method: method, branch: branch}
 	if err := l.begin(c); err != nil {
 		return nil, err
 	}

@@ -91,7 +91,13 @@ func (h *hasher) toTag(k key) string {
 
 // NewBranch makes a branch parameter for a request of ours: unique, and not to
 // be guessed, so that nobody off the path can answer in the peer's name.
-func NewBranch() string { return sip.MagicCookie + rand.Text() }
+func NewBranch() string {
+	var random [16]byte
+	rand.Read(random[:])
+	var b [len(sip.MagicCookie) + 2*len(random)]byte
+	hex.Encode(b[copy(b[:], sip.MagicCookie):], random[:])
+	return string(b[:])
+}
 
 // keepMethod returns a method that may be kept: the constants of package sip
 // as they are, a copy of any other.
