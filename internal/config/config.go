@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"onhook/internal/trunk"
 )
 
 // Config is everything a server needs to know before it starts. The yaml tag
@@ -21,6 +23,9 @@ type Config struct {
 	SIP             SIP            `yaml:"sip" doc:"Where phones and browsers connect."`
 	TLS             TLS            `yaml:"tls" doc:"Certificate and key (PEM) of the tls and wss listeners; read again when the files change. A listener may name its own."`
 	DNS             DNS            `yaml:"dns" doc:"How calls to other domains find their way (RFC 3263: NAPTR, SRV and address records)."`
+	Trunks          []trunk.Trunk  `yaml:"trunks" doc:"Ways to the telephone network. Each: name; uri (sip:host[:port] or sips:host, found by DNS); transport (udp, tcp or tls); username and password for its challenges; register: true to log in there, with register_expires; prefixes (beginnings of the numbers it takes, such as +49; none: all), of which the longest decides, then priority (lowest first), then weight; strip (characters taken off the front of the number, + included) and prepend; caller_id (number of callers who have none in numbers) and caller_id_in (asserted: P-Asserted-Identity, from: From too); max_calls; networks (addresses whose calls are this trunk's; those we are registered at count too). 408, 5xx and silence lead to the next trunk. More can be added through /v1/admin/trunks/."`
+	Numbers         []trunk.Number `yaml:"numbers" doc:"Numbers of ours and the endpoints they ring. Each: number in E.164 (+4930123456), endpoint (username or username@domain). An endpoint's first number is what it shows as a caller."`
+	DefaultRegion   string         `yaml:"default_region" doc:"The country (two letters, such as DE) of numbers dialled without one. Empty: such numbers go to the trunks as dialled."`
 	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
 	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
 	Calls           Calls          `yaml:"calls" doc:"Calls and their records."`

@@ -218,6 +218,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 	c.Domains, c.SIP.Listeners, c.TLS = nil, nil, TLS{}
 	want := Default()
 	want.TrustedNetworks, c.TrustedNetworks = nil, nil
+	c.Trunks, c.Numbers = nil, nil
 	want.DNS.Servers, c.DNS.Servers = nil, nil
 	want.Auth.MD5OnlyUserAgents, c.Auth.MD5OnlyUserAgents = nil, nil
 	if !reflect.DeepEqual(c, want) {

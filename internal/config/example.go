@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"onhook/internal/trunk"
 )
 
 const exampleHead = `# Configuration of onhook serve. All keys with their defaults, printed by
@@ -55,6 +57,8 @@ func writeValue(b *strings.Builder, v reflect.Value, indent string) {
 		for _, l := range x {
 			fmt.Fprintf(b, "%s  - {transport: %s, address: %s, advertise: %s}\n", indent, l.Transport, quote(l.Address), quote(l.Advertise))
 		}
+	case []trunk.Trunk, []trunk.Number:
+		b.WriteString(" []\n")
 	case []netip.Prefix:
 		list := make([]string, len(x))
 		for i, p := range x {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"onhook/internal/trunk"
 )
 
 const (
@@ -39,6 +41,7 @@ func (c Config) problems() []Problem {
 	k.listeners(c)
 	k.pair("tls", c.TLS.CertFile, c.TLS.KeyFile)
 	k.dns(c.DNS)
+	k.phones(c)
 	k.api(c.API)
 	k.registrar(c.Registrar)
 	if c.Calls.RecordRetention != 0 {
@@ -107,6 +110,30 @@ func (k *checker) listenAddress(path string, l Listener) {
 	}
 	if l.Advertise != "" && !validHostPort(l.Advertise) {
 		k.add(path+".advertise", "%q is not a host or host:port", l.Advertise)
+	}
+}
+
+func (k *checker) phones(c Config) {
+	if !trunk.ValidRegion(c.DefaultRegion) {
+		k.add("default_region", "%q is not a country of two letters, such as DE", c.DefaultRegion)
+	}
+	for i, t := range c.Trunks {
+		path := fmt.Sprintf("trunks[%d]", i)
+		for _, p := range t.Validate() {
+			k.add(path+"."+p.Field, "%s", p.Message)
+		}
+		if slices.ContainsFunc(c.Trunks[:i], func(o trunk.Trunk) bool { return o.Name == t.Name }) {
+			k.add(path+".name", "%q is there twice", t.Name)
+		}
+	}
+	for i, n := range c.Numbers {
+		path := fmt.Sprintf("numbers[%d]", i)
+		for _, p := range n.Validate() {
+			k.add(path+"."+p.Field, "%s", p.Message)
+		}
+		if slices.ContainsFunc(c.Numbers[:i], func(o trunk.Number) bool { return o.Number == n.Number }) {
+			k.add(path+".number", "%q is there twice", n.Number)
+		}
 	}
 }
 

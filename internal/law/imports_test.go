@@ -22,6 +22,9 @@ var ours = map[string][]string{
 	// wire packages: bytes in, values out
 	"internal/sip": {},
 	"internal/sdp": {},
+	// the telephone network
+	"internal/trunk":    {"internal/sip"},
+	"internal/siptrunk": {"internal/sip", "internal/sipauth", "internal/sipresolve", "internal/siptransaction", "internal/trunk"},
 	// nouns
 	"internal/account":    {},
 	"internal/location":   {"internal/sip"},
@@ -32,7 +35,7 @@ var ours = map[string][]string{
 	// HTTP requests of ours to users' servers
 	"internal/callback": {},
 	// ground
-	"internal/config":     {},
+	"internal/config":     {"internal/trunk"},
 	"internal/metrics":    {},
 	"internal/logging":    {},
 	"internal/floodguard": {},
@@ -48,9 +51,9 @@ var ours = map[string][]string{
 	// what the server does with a request
 	"internal/sipgruu":   {"internal/sip", "internal/location"},
 	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location", "internal/sipgruu"},
-	"internal/routing":   {"internal/sip", "internal/account", "internal/location", "internal/sipgruu"},
+	"internal/routing":   {"internal/sip", "internal/account", "internal/location", "internal/sipgruu", "internal/trunk"},
 	"internal/sipproxy": {"internal/sip", "internal/siptransaction", "internal/sipresolve", "internal/routing",
-		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu"},
+		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu", "internal/sipauth", "internal/trunk"},
 	// adapters
 	"internal/roster":               {"internal/account"},
 	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord"},
@@ -90,6 +93,7 @@ var doors = map[string][]string{
 	"github.com/google/uuid":              {"internal/account", "internal/api", "internal/location"},
 	"github.com/jackc/pgx":                {"internal/storepostgres"},
 	"github.com/miekg/dns":                {"internal/sipresolve"},
+	"github.com/nyaruka/phonenumbers":     {"internal/trunk"},
 	"github.com/pressly/goose":            {"internal/storesql", "internal/storesqlite", "internal/storepostgres"},
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"golang.org/x/net":                    {"internal/siptransport"},

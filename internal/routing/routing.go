@@ -12,6 +12,7 @@ import (
 	"onhook/internal/location"
 	"onhook/internal/sip"
 	"onhook/internal/sipgruu"
+	"onhook/internal/trunk"
 )
 
 // Endpoint is what routing knows of an endpoint.
@@ -40,6 +41,14 @@ type Names interface {
 	AppDomain(host string) bool
 }
 
+// Phones is how routing finds its way to and from phone numbers.
+type Phones interface {
+	// Candidates are the trunks that take a number, in the order to try.
+	Candidates(number string) []trunk.Candidate
+	// NumberEndpoint returns whom a number of ours rings.
+	NumberEndpoint(number string) (user, domain string, ok bool)
+}
+
 // Bindings is how routing finds an endpoint's devices.
 type Bindings interface {
 	Lookup(key location.Key, dst []location.Binding) []location.Binding
@@ -52,6 +61,7 @@ type CallerKind uint8
 const (
 	External CallerKind = iota // anybody out there
 	Known                      // one of our endpoints, authenticated
+	Trunk                      // a trunk, known by its address
 )
 
 // Caller is who asks.
@@ -95,6 +105,7 @@ type Decision struct {
 	Via     Via
 	Callee  Endpoint
 	Targets []location.Binding // in the order to try; see NextGroup
+	Lines   []trunk.Candidate  // the trunks to a number, in the order to try
 	Device  *sipgruu.Device    // that the target names by its GRUU; nil: any of the endpoint's
 	// WithoutVideo is set where the call goes on and its video streams do not: one
 	// side may not use video.
@@ -108,6 +119,7 @@ type Decision struct {
 type Router struct {
 	Names         Names
 	Bindings      Bindings
+	Phones        Phones         // nil: there are no trunks
 	GRUUs         *sipgruu.GRUUs // reads the targets that name one device; nil: none does
 	ExternalCalls bool           // whether callers from outside may reach endpoints
 }
@@ -117,6 +129,9 @@ type Router struct {
 // no more than it must.
 func (r *Router) Decide(req Request) Decision {
 	d := r.destination(req)
+	if req.Caller.Kind == Trunk {
+		return r.fromTrunk(req, d)
+	}
 	switch d.Via {
 	case ViaServer:
 		d.Allowed = true
@@ -141,7 +156,12 @@ func (r *Router) Decide(req Request) Decision {
 	}
 	switch d.Via {
 	case ViaPhones:
-		return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
+		if r.Phones != nil {
+			d.Lines = r.Phones.Candidates(number(req.Target))
+		}
+		if len(d.Lines) == 0 {
+			return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
+		}
 	case ViaApplication:
 		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
 	}
@@ -149,6 +169,34 @@ func (r *Router) Decide(req Request) Decision {
 	d.WithoutVideo = req.Media.Video && !allow.Video
 	return d
 }
+
+// fromTrunk decides for what comes from the telephone network: it may reach our
+// numbers and endpoints, and nothing else.
+func (r *Router) fromTrunk(req Request, d Decision) Decision {
+	if d.Callee.ID != 0 || d.Via == ViaServer {
+		d.Allowed = d.Via == ViaServer
+		if d.Allowed {
+			return d
+		}
+		return r.toEndpoint(req, d)
+	}
+	if d.Via != ViaPhones && d.Via != ViaEndpoint {
+		return refuse(d, 403, "relay.denied", "This server does not relay calls from a trunk")
+	}
+	if r.Phones != nil {
+		if user, domain, ok := r.Phones.NumberEndpoint(number(req.Target)); ok {
+			d.Via = ViaEndpoint
+			if d.Callee, ok = r.Names.Endpoint(domain, user); !ok {
+				d.Callee = Endpoint{Domain: domain}
+			}
+			return r.toEndpoint(req, d)
+		}
+	}
+	return refuse(d, 404, "phones.unknown_number", "This number belongs to nobody here")
+}
+
+// number is the phone number in a sip or tel address.
+func number(target sip.URI) string { return sip.Unescape(target.User) }
 
 // destination names the way by the target alone.
 func (r *Router) destination(req Request) Decision {
@@ -203,12 +251,12 @@ func (r *Router) toDevice(u sip.URI, domain string) Decision {
 }
 
 func (r *Router) toEndpoint(req Request, d Decision) Decision {
-	external := req.Caller.Kind == External
+	external, ours := req.Caller.Kind == External, req.Caller.Kind == Known
 	known := d.Callee.ID != 0
 	if external && !r.ExternalCalls {
 		return refuse(d, 403, "relay.denied", "This server takes no calls from outside")
 	}
-	if !external {
+	if ours {
 		if !req.Caller.Endpoint.Allow.SameDomain && strings.EqualFold(d.Callee.Domain, req.Caller.Endpoint.Domain) {
 			return refuse(d, 403, "permission.allow_same_domain", "This endpoint may not call endpoints of its own domain")
 		}
@@ -243,7 +291,7 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 	}
 	Order(d.Targets)
 	d.Allowed = true
-	d.WithoutVideo = req.Media.Video && !(d.Callee.Allow.Video && (external || req.Caller.Endpoint.Allow.Video))
+	d.WithoutVideo = req.Media.Video && !(d.Callee.Allow.Video && (!ours || req.Caller.Endpoint.Allow.Video))
 	return d
 }
 

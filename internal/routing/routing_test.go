@@ -10,6 +10,7 @@ import (
 	"onhook/internal/location"
 	"onhook/internal/sip"
 	"onhook/internal/sipgruu"
+	"onhook/internal/trunk"
 )
 
 // fixture is the world of testdata/decisions.txt.
@@ -50,12 +51,25 @@ func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Bindi
 	return dst
 }
 
+// Candidates has two trunks for numbers of Germany and none for others.
+func (fixture) Candidates(number string) []trunk.Candidate {
+	if strings.HasPrefix(number, "+49") {
+		return make([]trunk.Candidate, 2)
+	}
+	return nil
+}
+
+func (fixture) NumberEndpoint(number string) (user, domain string, ok bool) {
+	user, ok = map[string]string{"+4930100": "bob", "+4930101": "carol", "+4930102": "gone"}[number]
+	return user, "example.com", ok
+}
+
 func TestDecisions(t *testing.T) {
 	text, err := os.ReadFile("testdata/decisions.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	router := Router{Names: fixture{}, Bindings: fixture{}, GRUUs: gruus(t), ExternalCalls: true}
+	router := Router{Names: fixture{}, Bindings: fixture{}, Phones: fixture{}, GRUUs: gruus(t), ExternalCalls: true}
 	cases := 0
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
@@ -112,7 +126,11 @@ func TestTemporaryGRUU(t *testing.T) {
 func decide(t *testing.T, router Router, words []string) string {
 	t.Helper()
 	req := Request{}
-	if words[0] != "external" {
+	switch words[0] {
+	case "external":
+	case "trunk":
+		req.Caller.Kind = Trunk
+	default:
 		e, ok := fixture{}.Endpoint("example.com", words[0])
 		if !ok {
 			t.Fatalf("no caller %q", words[0])
@@ -145,7 +163,7 @@ func decide(t *testing.T, router Router, words []string) string {
 		return fmt.Sprintf("%s %d without video", d.Via, len(d.Targets))
 	}
 	if d.Allowed {
-		return fmt.Sprintf("%s %d", d.Via, len(d.Targets))
+		return fmt.Sprintf("%s %d", d.Via, len(d.Targets)+len(d.Lines))
 	}
 	if d.Reason == "" {
 		d.Reason = "-"

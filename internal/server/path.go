@@ -24,6 +24,7 @@ import (
 	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
+	"onhook/internal/trunk"
 )
 
 // path is the way of a SIP message through the server. The transport has
@@ -47,6 +48,7 @@ type path struct {
 	router       routing.Router
 	proxy        *sipproxy.Proxy
 	resolver     *sipresolve.Resolver
+	trunks       *trunk.Table
 
 	logger   *slog.Logger
 	draining atomic.Bool
@@ -299,7 +301,13 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	if !p.mayForward(m, flow) {
 		return
 	}
-	caller, ok := p.caller(m, flow)
+	line := p.trunks.From(flow.Remote.Addr())
+	caller, ok := routing.Caller{Kind: routing.Trunk}, true
+	if line == nil {
+		caller, ok = p.caller(m, flow)
+	} else if line.Register && target.User == line.Username { // our Contact there; whom it is for, To says
+		target.User = m.ToURI.User
+	}
 	if !ok {
 		return
 	}
@@ -313,7 +321,7 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		from := sipproxy.Caller{}
+		from := sipproxy.Caller{Trunk: line}
 		if caller.Kind == routing.Known {
 			e := caller.Endpoint
 			from = sipproxy.Caller{Endpoint: e.ID, Owner: e.Owner, Main: e.Main, Identity: e.AOR()}

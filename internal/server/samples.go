@@ -3,6 +3,7 @@ package server
 import (
 	"onhook/internal/metrics"
 	"onhook/internal/sip"
+	"onhook/internal/siptrunk"
 )
 
 // samples are the figures of /metrics.
@@ -57,6 +58,16 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("retransmissions_total", "Messages sent again.", tx.Retransmitted)
 	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
 
+	for _, l := range p.trunks.Lines() {
+		gauge("trunk_calls", "Calls under way on a trunk.", l.Calls(), "trunk", l.Name)
+		if l.Register {
+			up := 0
+			if s.upstream.Status(l.Name).State == siptrunk.Registered {
+				up = 1
+			}
+			gauge("trunk_registered", "Whether we are registered with a trunk.", up, "trunk", l.Name)
+		}
+	}
 	dns := p.resolver.Stats()
 	counter("dns_queries_total", "Questions asked of DNS.", dns.Queries)
 	counter("dns_failures_total", "Questions that DNS did not answer.", dns.Failures)

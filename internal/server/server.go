@@ -35,6 +35,7 @@ import (
 	"onhook/internal/sipproxy"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
+	"onhook/internal/siptrunk"
 	"onhook/internal/storesql"
 )
 
@@ -55,6 +56,7 @@ type Server struct {
 	accounts *account.Service
 	journal  location.Journal
 	path     *path
+	upstream *siptrunk.Registrations
 	calls    callrecord.Feeds
 	events   *eventlog.Log
 	hub      *event.Hub
@@ -129,6 +131,9 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if p.resolver, err = s.newResolver(); err != nil {
 		return err
 	}
+	if p.trunks, err = s.newTrunks(); err != nil {
+		return err
+	}
 	p.transport = siptransport.New(siptransport.Config{
 		Listeners: listeners,
 		DialTLS:   dialTLS,
@@ -168,15 +173,18 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return err
 	}
 	p.registrar = registrar.New(s.registrarConfig())
-	p.router = routing.Router{Names: p.names, Bindings: p.index, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
+	p.router = routing.Router{Names: p.names, Bindings: p.index, Phones: p.trunks, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
-		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop,
+		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop, Trunks: phones{p.trunks, dir},
 		Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err
 	}
+	s.upstream = siptrunk.New(siptrunk.Config{
+		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Logger: s.logger.With("package", "siptrunk"),
+	})
 	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
 	s.accounts.SubscribeAccounts(func(c account.AccountChange) { s.accountChanged(context.WithoutCancel(ctx), c) })
 	return nil
@@ -301,6 +309,9 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.path.proxy.Run(inner) })
 	group.Go(func() error { return tendMemory(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
+	registered, leave := context.WithCancel(inner)
+	left := make(chan struct{})
+	group.Go(func() error { defer close(left); return s.upstream.Run(registered) })
 	group.Go(func() error {
 		if err := s.api.Serve(s.apiConn); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("api: %w", err)
@@ -312,6 +323,10 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case <-inner.Done(): // a part of the server failed: its error comes from Wait
+	}
+	leave() // while there is a transport to say goodbye with
+	if !errors.Is(context.Cause(ctx), ErrStopNow) {
+		<-left
 	}
 	err := s.stop(ctx)
 	cancel()

@@ -46,25 +46,41 @@ func ParseDigest(value string) (d DigestCredentials, err error) {
 // follows its comma. It looks at each character once: credentials are the
 // longest field of a REGISTER.
 func (d *DigestCredentials) param(s string) (rest string, ok bool) {
+	name, value, rest, ok := authParam(s)
+	if !ok || name == "" {
+		return rest, ok
+	}
+	if field := d.field(name); field != nil {
+		if *field != "" { // RFC 7235 2.1: once each; two would be read two ways
+			return "", false
+		}
+		*field = value
+	}
+	return rest, true
+}
+
+// authParam cuts the first auth-param (RFC 7235 2.1) off a list; the name of an
+// empty element is "".
+func authParam(s string) (name, value, rest string, ok bool) {
 	start := skipSpace(s, 0)
 	end := span(s, start, classToken)
 	i := skipSpace(s, end)
 	if end == start && (i == len(s) || s[i] == ',') {
-		return s[min(i+1, len(s)):], true // phones end the list with a comma
+		return "", "", s[min(i+1, len(s)):], true // phones end the list with a comma
 	}
 	if end == start || i == len(s) || s[i] != '=' {
-		return "", false
+		return "", "", "", false
 	}
-	name, value := s[start:end], ""
+	name = s[start:end]
 	i = skipSpace(s, i+1)
 	if i < len(s) && s[i] == '"' {
 		n := quoted(s[i:])
 		if n == 0 {
-			return "", false
+			return "", "", "", false
 		}
 		value = Unquote(s[i : i+n])
 		if i = skipSpace(s, i+n); i < len(s) && s[i] != ',' {
-			return "", false
+			return "", "", "", false
 		}
 	} else {
 		begin := i
@@ -75,19 +91,13 @@ func (d *DigestCredentials) param(s string) (rest string, ok bool) {
 			}
 			n := quoted(s[i:])
 			if n == 0 {
-				return "", false
+				return "", "", "", false
 			}
 			i += n
 		}
 		value = trim(s[begin:i])
 	}
-	if field := d.field(name); field != nil {
-		if *field != "" { // RFC 7235 2.1: once each; two would be read two ways
-			return "", false
-		}
-		*field = value
-	}
-	return s[min(i+1, len(s)):], true
+	return name, value, s[min(i+1, len(s)):], true
 }
 
 // field finds the place of a parameter by the length of its name first.

@@ -143,14 +143,9 @@ func hasPrefixFold(s, prefix string) bool {
 
 func appendChallenge(dst []byte, header sip.HeaderID, realm string, nonce []byte, alg Algorithm, stale bool) []byte {
 	dst = append(dst, header.String()...)
-	dst = append(dst, `: Digest realm="`...)
-	for i := 0; i < len(realm); i++ {
-		if realm[i] == '"' || realm[i] == '\\' {
-			dst = append(dst, '\\')
-		}
-		dst = append(dst, realm[i])
-	}
-	dst = append(dst, `", nonce="`...)
+	dst = append(dst, `: Digest realm=`...)
+	dst = appendQuoted(dst, realm)
+	dst = append(dst, `, nonce="`...)
 	dst = append(dst, nonce...)
 	dst = append(dst, '"')
 	if stale {

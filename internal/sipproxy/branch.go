@@ -8,6 +8,7 @@ import (
 	"onhook/internal/sip"
 	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // branch is one copy of the request, sent to one device. The fork's lock guards
@@ -22,6 +23,10 @@ type branch struct {
 	leg    int            // of the call's
 	code   int            // its final status, 0 for none of the device's own
 	hop    sipresolve.Hop // where it goes outside
+	line   *trunk.Line    // that it goes to, nil for none
+	number string         // in the line's form
+	uri    string         // Request-URI that was sent
+	tries  uint8          // challenges answered so far
 	done   bool
 	failed bool // the device was not reached
 	cancel bool // to be cancelled
@@ -33,7 +38,7 @@ type branch struct {
 // sendToDevice sends a request without a To tag to a registered device.
 func (b *branch) sendToDevice() {
 	f, t := b.fork, b.target
-	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, loopMark: f.loopMark}
+	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, asserted: f.caller.Trunk != nil, loopMark: f.loopMark}
 	if f.record != nil {
 		record := *f.record
 		record.Callee = side{Endpoint: f.callee, Flow: b.flow, Device: deviceOf(t)}
@@ -52,6 +57,7 @@ func (b *branch) send(w *rewrite) {
 	p := f.proxy
 	w.branch = siptransaction.NewBranch() + w.loopMark
 	w.hops = maxForwards(f.req) - 1
+	b.uri = w.uri
 	if f.method == sip.INVITE {
 		b.armTimerC()
 	}
@@ -122,6 +128,8 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 		f.provisional(b, resp)
 	case resp.Status < 300:
 		f.success(b, resp)
+	case b.line != nil && (resp.Status == 401 || resp.Status == 407):
+		b.challenged(resp)
 	default:
 		f.failure(b, rate(resp))
 	}
@@ -132,9 +140,7 @@ func (b *branch) Failed(_ *siptransaction.Client, err error) {
 	a := unreachable
 	switch {
 	case b.outside() && !errors.Is(err, siptransaction.ErrFull):
-		if a = hopUnreachable; errors.Is(err, siptransaction.ErrTimeout) {
-			a = hopSilent
-		}
+		a = hopFailure(err, b.line)
 	case b.fork.inDialog != nil && b.flow.Conn != 0 && !errors.Is(err, siptransaction.ErrTimeout) && !errors.Is(err, siptransaction.ErrFull):
 		a = flowLost
 	case errors.Is(err, siptransaction.ErrTimeout):

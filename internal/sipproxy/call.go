@@ -10,6 +10,7 @@ import (
 	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // party is one side of a call as accounts know it; zero for somebody outside.
@@ -49,6 +50,7 @@ type call struct {
 	status  int
 	codec   string
 	trunk   string
+	line    *trunk.Line // that carries it, and counts it
 	legs    []leg
 	dialogs []dialog
 	timer   *siptransaction.Timer // for its session's expiry

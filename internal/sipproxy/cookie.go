@@ -13,21 +13,24 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/sip"
+	"onhook/internal/trunk"
 )
 
 // CookieParam is the Record-Route URI parameter that carries the cookie.
 const CookieParam = "c"
 
-const cookieVersion = 2
+const cookieVersion = 3
 
 // side is one end of a call as the cookie seals it: the way to it, and whose
 // device it is.
 type side struct {
 	Endpoint account.EndpointID // 0 for a party that is no endpoint of ours
 	Flow     sip.Flow
-	Port     uint16  // where it listens when its connection is gone, 0 for nowhere
-	Host     string  // name of a server that is not ours, under which it is found again and its certificate is made out
-	Device   [8]byte // by which the device is known again on another flow, see deviceOf; zero for none
+	Port     uint16   // where it listens when its connection is gone, 0 for nowhere
+	Host     string   // name of a server that is not ours, under which it is found again and its certificate is made out
+	Trunk    trunk.ID // 0: it is no trunk
+	CSeq     uint8    // what its CSeqs are above those of the other side's own requests
+	Device   [8]byte  // by which the device is known again on another flow, see deviceOf; zero for none
 }
 
 // cookie is what a Record-Route seals: one call, its dialog identifiers and
@@ -120,7 +123,8 @@ func (s side) append(b []byte) []byte {
 	if len(host) > maxSealedHost {
 		host = "" // then it is reached by its connection alone
 	}
-	b = append(b, byte(len(host)))
+	b = binary.BigEndian.AppendUint32(b, uint32(s.Trunk))
+	b = append(b, s.CSeq, byte(len(host)))
 	return append(b, host...)
 }
 
@@ -137,7 +141,7 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 	s.Flow.Conn = binary.BigEndian.Uint64(b[11:])
 	n := int(b[19])
 	b = b[20:]
-	if len(b) < n+2+2+8+1 {
+	if len(b) < n+2+2+8+4+1+1 {
 		return nil, errCookie
 	}
 	addr, ok := netip.AddrFromSlice(b[:n])
@@ -147,8 +151,9 @@ func (s *side) read(b []byte) (rest []byte, err error) {
 	s.Flow.Remote = netip.AddrPortFrom(addr, binary.BigEndian.Uint16(b[n:]))
 	s.Port = binary.BigEndian.Uint16(b[n+2:])
 	copy(s.Device[:], b[n+4:n+12])
-	host := int(b[n+12])
-	if b = b[n+13:]; len(b) < host {
+	s.Trunk, s.CSeq = trunk.ID(binary.BigEndian.Uint32(b[n+12:])), b[n+16]
+	host := int(b[n+17])
+	if b = b[n+18:]; len(b) < host {
 		return nil, errCookie
 	}
 	s.Host = string(b[:host])

@@ -85,7 +85,7 @@ func (p *Proxy) comesFrom(s side, source sip.Flow) bool {
 		return true
 	}
 	if s.Endpoint == 0 {
-		return p.comesFromDomain(s, source)
+		return p.comesFromTrunk(s, source) || p.comesFromDomain(s, source)
 	}
 	for _, b := range p.Bindings.Lookup(location.Key(s.Endpoint), nil) {
 		if b.Flow.Remote.Addr().Unmap() == source.Remote.Addr().Unmap() {
@@ -147,5 +147,7 @@ func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
 		return false
 	}
 	req.Body = p.body(req, sip.ACK, a.cookie.Caller.Endpoint, a.cookie.Callee.Endpoint)
-	return p.sendACK(&rewrite{req: req, source: source, flow: flow, uri: p.deviceURI(req.RequestURI, a.to), skipRoutes: a.routes, hops: hops - 1})
+	w := rewrite{req: req, source: source, flow: flow, uri: p.deviceURI(req.RequestURI, a.to), skipRoutes: a.routes, hops: hops - 1}
+	p.toTrunk(&w, a)
+	return p.sendACK(&w)
 }

@@ -216,7 +216,7 @@ func TestDeviceMoved(t *testing.T) {
 func TestCallerIsDialled(t *testing.T) {
 	inWorld(t, func(w *world) {
 		from := sip.Flow{Transport: sip.TCP, Conn: 5, Remote: netip.AddrPortFrom(caller.Addr(), 40001)}
-		s := w.proxy.callerSide(parse(t, crlf(invite)), from, 0)
+		s := w.proxy.callerSide(parse(t, crlf(invite)), from, Caller{})
 		if flow, err := w.proxy.flowOf(s); err != nil || flow != from {
 			t.Errorf("goes to %v, %v", flow, err)
 		}

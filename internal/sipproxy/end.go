@@ -147,11 +147,11 @@ func (c *call) toEnd(d *dialog, end int, method sip.Method, sentence string) own
 		r.to, r.from, r.dst, sender = c.from, d.to, c.fromHeader, calleeEnd
 	}
 	if method == sip.ACK { // RFC 3261 13.2.2.4: the CSeq of its INVITE
-		r.cseq = c.cseq
+		r.cseq = c.cseq + uint32(r.to.CSeq)
 		return r
 	}
 	d.cseq[sender]++
-	r.cseq = d.cseq[sender]
+	r.cseq = d.cseq[sender] + uint32(r.to.CSeq)
 	return r
 }
 

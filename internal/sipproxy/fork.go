@@ -14,6 +14,7 @@ import (
 	"onhook/internal/sipgruu"
 	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // fork is one request on its way: the response context of RFC 3261 16.7. Its
@@ -37,6 +38,8 @@ type fork struct {
 	inDialog *Admission      // nil outside dialogs
 	device   *sipgruu.Device // the only one wanted; nil: any of the callee's
 	outside  *outside        // nil for what stays here
+	line     *trunk.Line     // of the side it goes to within a dialog, nil for none
+	restore  *restore        // what its responses get back, nil for nothing
 
 	mu         sync.Mutex
 	targets    []location.Binding // not tried yet
@@ -136,7 +139,8 @@ func (f *fork) startInDialog() {
 	if f.outside != nil {
 		b.hop = sipresolve.Hop{Transport: flow.Transport, Addr: flow.Remote, Domain: f.inDialog.to.Host}
 	}
-	b.send(&rewrite{req: f.req, source: f.source, flow: flow, uri: f.proxy.deviceURI(f.req.RequestURI, f.inDialog.to), skipRoutes: f.routes})
+	b.line = f.line
+	b.sendWithin(nil)
 }
 
 // waitForDevice comes back to start in a moment while a device that registered
@@ -230,7 +234,7 @@ func (f *fork) forwardResponse(resp *sip.Message, status int, extra []byte) {
 		body = f.proxy.body(resp, f.method, caller, callee)
 	}
 	buf := f.proxy.buffers.Get().(*[]byte)
-	*buf = appendResponse((*buf)[:0], resp, status, extra, body)
+	*buf = appendResponse((*buf)[:0], resp, status, extra, body, f.restore)
 	f.tx.Respond(status, *buf)
 	f.proxy.buffers.Put(buf)
 }

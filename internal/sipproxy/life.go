@@ -229,6 +229,10 @@ func (p *Proxy) finish(c *call, at time.Time) {
 		c.timer.Stop()
 		c.timer = nil
 	}
+	if c.line != nil {
+		c.line.Leave()
+		c.line = nil
+	}
 	p.calls.over(c)
 	p.publish(c, callrecord.Ended)
 	if c.byUs {

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"onhook/internal/sip"
+	"onhook/internal/sipauth"
 	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // Resolver finds the addresses behind a host that is not ours (RFC 3263).
@@ -24,9 +26,11 @@ type Resolver interface {
 	Reached(h sipresolve.Hop)
 }
 
-// exit is a way out of this server: the next host.
+// exit is a way out of this server: the next host, which may be a trunk's.
 type exit struct {
 	destination sipresolve.Destination
+	line        *trunk.Line
+	number      string // in the line's form
 }
 
 // outside are the ways of a request that leaves this server. Exits are tried one
@@ -64,7 +68,7 @@ func (p *Proxy) exitsOf(req *sip.Message) ([]exit, error) {
 	if strings.HasPrefix(strings.ToLower(req.RequestURI), "sips:") && !destination.Secure {
 		return nil, sipresolve.ErrTransport // RFC 3261 26.2.2: encrypted on every hop
 	}
-	return []exit{{destination}}, nil
+	return []exit{{destination: destination}}, nil
 }
 
 // exitsWithin are the ways to a side of a call that is another server, beside the
@@ -73,7 +77,7 @@ func exitsWithin(s side) *outside {
 	if s.Endpoint != 0 || s.Host == "" {
 		return nil
 	}
-	return &outside{exits: []exit{{sipresolve.Destination{Host: s.Host, Transport: s.Flow.Transport}}}}
+	return &outside{exits: []exit{{destination: sipresolve.Destination{Host: s.Host, Transport: s.Flow.Transport}}}}
 }
 
 // comesFromDomain reports whether an address is one of those behind the host that
@@ -96,23 +100,30 @@ func (f *fork) startOutside() {
 	for hop, ok := f.nextHop(); ok; hop, ok = f.nextHop() {
 		flow, err := f.proxy.dialHop(hop)
 		if err != nil {
-			f.note(hopUnreachable)
+			f.note(hopFailure(err, f.outside.exit.line))
 			continue
 		}
 		if b := f.addBranch(flow, nil); b != nil {
 			b.hop = hop
-			b.sendToHop()
+			if b.line, b.number = f.outside.exit.line, f.outside.exit.number; f.inDialog != nil {
+				b.line = f.line
+			}
+			b.armHopTimer()
+			b.sendOutside(nil)
 			return
 		}
 	}
 	next, ok := f.nextExit()
+	for ok && !f.take(next.line) {
+		next, ok = f.nextExit()
+	}
 	if !ok {
 		f.finish()
 		return
 	}
 	f.proxy.Resolver.Resolve(next.destination, func(hops []sipresolve.Hop, err error) {
 		if err != nil {
-			f.note(unresolved(err))
+			f.note(unresolvedFor(err, next.line))
 		}
 		f.mu.Lock()
 		f.outside.hops = hops
@@ -157,17 +168,35 @@ func (p *Proxy) dialHop(h sipresolve.Hop) (sip.Flow, error) {
 	return p.Transport.Dial(h.Transport, h.Addr, h.Domain)
 }
 
-// sendToHop sends the request to another server.
-func (b *branch) sendToHop() {
+// sendOutside sends the request to another server, with these header fields more.
+func (b *branch) sendOutside(extra []byte) {
 	f := b.fork
-	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: f.req.RequestURI, skipRoutes: f.routes, loopMark: f.loopMark}
+	if f.inDialog != nil {
+		b.sendWithin(extra)
+		return
+	}
+	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: f.req.RequestURI, skipRoutes: f.routes, loopMark: f.loopMark, extra: extra}
+	if b.line != nil {
+		w.uri, w.cseq = b.line.Address(b.number), uint32(b.tries)
+		w.identity, w.from = f.proxy.shown(f.req, b.line, f.caller.Endpoint, f.caller.Identity)
+	}
 	if f.record != nil {
 		record := *f.record
 		record.Callee = hopSide(b.flow, b.hop)
+		if b.line != nil {
+			record.Callee.Trunk, record.Callee.CSeq = b.line.ID, b.tries
+		}
 		w.record = &record
 		b.side = record.Callee
 	}
-	b.armHopTimer()
+	b.send(&w)
+}
+
+// sendWithin sends a request within a dialog to its other side.
+func (b *branch) sendWithin(extra []byte) {
+	f := b.fork
+	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: f.proxy.deviceURI(f.req.RequestURI, f.inDialog.to), skipRoutes: f.routes, extra: extra}
+	f.proxy.toTrunk(&w, f.inDialog)
 	b.send(&w)
 }
 
@@ -217,7 +246,7 @@ func (b *branch) giveUp() {
 	b.cancel = f.method == sip.INVITE
 	client := b.client
 	f.mu.Unlock()
-	f.failure(b, hopSilent)
+	f.failure(b, hopFailure(siptransaction.ErrTimeout, b.line))
 	if f.method == sip.INVITE && client != nil {
 		client.Cancel(nil)
 	}
@@ -242,19 +271,28 @@ func (b *branch) hearHop(status int) {
 // 2xx. The caller holds the fork's lock.
 //
 // RFC 3263 4.3: after a timeout, an error of the transport and 503 the next
-// address; any other answer is the callee's.
+// address; any other answer is the callee's. Of a trunk, 408 and 5xx are its own:
+// the next trunk is tried.
 func (f *fork) hopFailed(b *branch, a answer) {
 	if b.hopTimer != nil {
 		b.hopTimer.Stop()
 	}
+	if f.outside == nil { // within a dialog, to an address without a name
+		return
+	}
+	toNumber := b.line != nil && f.inDialog == nil
 	switch {
 	case errors.Is(a.cause, siptransaction.ErrFull):
 		f.outside.hops, f.outside.exits = nil, nil
+	case toNumber && errors.Is(a.cause, sipauth.ErrChallenge):
+		f.outside.hops = nil // the trunk refuses us, and not the callee the caller
 	case a.resp == nil:
 		f.proxy.Resolver.Avoid(b.hop, 0)
 	case a.code == 503:
 		wait, _ := a.resp.Number(sip.RetryAfter) // RFC 3261 21.5.4
 		f.proxy.Resolver.Avoid(b.hop, min(time.Duration(wait)*time.Second, maxAvoid))
+	case toNumber && (a.code == 408 || a.code/100 == 5):
+		f.outside.hops = nil
 	default:
 		f.outside.hops, f.outside.exits = nil, nil
 	}
@@ -265,6 +303,20 @@ var (
 	hopUnreachable = answer{score: scoreLocal, status: 504, reason: "other_domains.unreachable", sentence: "The server of that domain cannot be reached"}
 	hopSilent      = answer{score: scoreLocal, status: 504, reason: "other_domains.no_response", sentence: "The server of that domain does not answer"}
 )
+
+// hopFailure is the answer where a server of another domain, or a trunk, has
+// given none.
+func hopFailure(err error, line *trunk.Line) answer {
+	a := hopUnreachable
+	if errors.Is(err, siptransaction.ErrTimeout) {
+		a = hopSilent
+	}
+	if line != nil {
+		a.reason, a.sentence = "phones.trunk_unreachable", "The telephone network cannot be reached"
+	}
+	a.cause = err
+	return a
+}
 
 // unresolved is the answer where DNS leads nowhere. RFC 3261 21.5.5: 504 where
 // DNS itself has not answered.

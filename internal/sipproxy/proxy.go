@@ -18,6 +18,7 @@ import (
 	"onhook/internal/sip"
 	"onhook/internal/sipgruu"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // Transport is what the proxy needs of the transports.
@@ -65,6 +66,8 @@ type Config struct {
 	SuspectWait time.Duration
 	// Resolver finds other domains; nil: there are none.
 	Resolver Resolver
+	// Trunks are the ways to the telephone network; nil: there are none.
+	Trunks Trunks
 	// HopTimeout is how long one of several servers of a domain may keep silent
 	// before the next is tried; 0 means 5 s.
 	HopTimeout time.Duration
@@ -130,6 +133,7 @@ type Caller struct {
 	Endpoint    account.EndpointID // 0 for somebody outside
 	Owner, Main string             // auth_ids, "" for somebody outside
 	Identity    string             // address-of-record to assert (RFC 3325), "" for none
+	Trunk       *trunk.Line        // that the request comes from, nil for none
 }
 
 // Forward sends a request without a To tag to the targets of a decision and
@@ -164,10 +168,11 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 	p.run(f)
 }
 
-// begin finds the way of a request to another domain, and opens its call where
+// begin finds the way of a request out of this server, and opens its call where
 // it makes one. It reports false when it has answered the request.
 func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) bool {
-	if d.Via == routing.ViaOtherDomains {
+	switch d.Via {
+	case routing.ViaOtherDomains:
 		exits, err := p.exitsOf(f.req)
 		if err != nil {
 			a := unresolved(err)
@@ -175,16 +180,22 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 			return false
 		}
 		f.outside = &outside{exits: exits}
+	case routing.ViaPhones:
+		f.outside = &outside{exits: exitsByTrunk(d.Lines)}
+		f.restore = restoreOf(f.req)
 	}
 	f.routes, _ = p.OwnRoutes(req)
 	if createsDialog(f.method) && req.To.Tag() == "" { // else its dialog was begun elsewhere, without us
-		from := p.callerSide(f.req, source, caller.Endpoint)
+		from := p.callerSide(f.req, source, caller)
 		f.call = callrecord.NewID(f.arrived)
 		f.live = newCall(f.call, p.calls.epoch, req, from, caller, d.Callee, f.arrived)
 		f.live.fork = f
 		if !p.calls.begin(f.live) {
 			f.reply(503, "server.too_many_calls", "Too many calls")
 			return false
+		}
+		if caller.Trunk != nil && f.live.invite {
+			f.live.takeLine(caller.Trunk, true)
 		}
 		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.live.invite,
 			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
@@ -211,6 +222,9 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 	}
 	if p.Resolver != nil {
 		f.outside = exitsWithin(a.to)
+	}
+	if f.line = p.lineOf(a.to); f.line != nil && a.sender == callerEnd {
+		f.restore = restoreOf(f.req)
 	}
 	f.method = f.req.Method
 	if p.Policy != nil {

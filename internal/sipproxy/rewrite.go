@@ -22,6 +22,10 @@ type rewrite struct {
 	identity   string  // address-of-record to assert, "" for none
 	call       string  // X-Onhook-Call-Id, "" for none
 	loopMark   string  // goes to the end of the branch
+	asserted   bool    // the P-Asserted-Identity that came is kept (RFC 3325 5)
+	from       string  // replaces From, "" for nothing
+	cseq       uint32  // added to the CSeq
+	extra      []byte  // whole header fields to put in
 }
 
 // CallIDHeader tells our endpoints the UUID of a call.
@@ -47,7 +51,13 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 				continue
 			}
 			dst = sip.AppendHeader(dst, sip.Via, h.Value)
-		case sip.MaxForwards, sip.Route, sip.PAssertedIdentity, sip.ContentLength:
+		case sip.MaxForwards, sip.Route, sip.ContentLength:
+		case sip.PAssertedIdentity:
+			if w.asserted {
+				dst = sip.AppendField(dst, h.Name, h.Value)
+			}
+		case sip.From, sip.CSeq, sip.RAck:
+			dst = w.appendChanged(dst, h)
 		case sip.ProxyAuthorization: // RFC 3261 22.3: what is for us ends here
 			if d, err := sip.ParseDigest(h.Value); err != nil || !p.Ours(d.Realm, 0) {
 				dst = sip.AppendField(dst, h.Name, h.Value)
@@ -64,7 +74,33 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 	if w.call != "" {
 		dst = sip.AppendField(dst, CallIDHeader, w.call)
 	}
+	dst = append(dst, w.extra...)
 	return sip.AppendBody(dst, w.req.Body)
+}
+
+// appendChanged writes a field that a trunk may get another way than it came.
+func (w *rewrite) appendChanged(dst []byte, h *sip.Header) []byte {
+	switch {
+	case h.ID == sip.From && w.from != "":
+		return sip.AppendField(dst, h.Name, w.from)
+	case h.ID == sip.CSeq && w.cseq != 0:
+		return appendCSeq(dst, w.req.CSeq+w.cseq, w.req.CSeqMethod)
+	case h.ID == sip.RAck && w.cseq != 0:
+		// RFC 3262 7.2: RSeq, and the CSeq of the request it acknowledges.
+		if f := strings.Fields(h.Value); len(f) == 3 {
+			if n, err := strconv.ParseUint(f[1], 10, 32); err == nil {
+				return sip.AppendField(dst, h.Name, f[0]+" "+strconv.FormatUint(n+uint64(w.cseq), 10)+" "+f[2])
+			}
+		}
+	}
+	return sip.AppendField(dst, h.Name, h.Value)
+}
+
+func appendCSeq(dst []byte, n uint32, method string) []byte {
+	dst = append(dst, "CSeq: "...)
+	dst = strconv.AppendUint(dst, uint64(n), 10)
+	dst = append(append(dst, ' '), method...)
+	return append(dst, "\r\n"...)
 }
 
 // private reports whether the caller's identity is not to be asserted (RFC 3325
@@ -143,7 +179,7 @@ func maxForwards(req *sip.Message) uint32 {
 
 // appendResponse writes a response as it goes on upstream (RFC 3261 16.7):
 // without our Via, and with this body. extra is whole header fields to put in.
-func appendResponse(dst []byte, resp *sip.Message, status int, extra, body []byte) []byte {
+func appendResponse(dst []byte, resp *sip.Message, status int, extra, body []byte, back *restore) []byte {
 	reason := resp.Reason
 	if status != resp.Status {
 		reason = ""
@@ -158,6 +194,8 @@ func appendResponse(dst []byte, resp *sip.Message, status int, extra, body []byt
 	for i := range resp.Headers {
 		switch h := &resp.Headers[i]; h.ID {
 		case sip.Via, sip.PAssertedIdentity, sip.ContentLength:
+		case sip.From, sip.CSeq:
+			dst = back.append(dst, h, resp)
 		default:
 			dst = sip.AppendField(dst, h.Name, h.Value)
 		}

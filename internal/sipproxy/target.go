@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
 )
@@ -91,8 +90,12 @@ func deviceOf(b *location.Binding) [8]byte {
 
 // callerSide is the way back to the caller for requests within the dialog: the
 // flow it came on, or over UDP the Contact where that is the very host.
-func (p *Proxy) callerSide(req *sip.Message, source sip.Flow, endpoint account.EndpointID) side {
+func (p *Proxy) callerSide(req *sip.Message, source sip.Flow, caller Caller) side {
+	endpoint := caller.Endpoint
 	s := side{Endpoint: endpoint, Flow: source}
+	if caller.Trunk != nil {
+		s.Trunk = caller.Trunk.ID
+	}
 	c := req.Values(sip.RecordRoute) // RFC 3261 12.1.1: the first Route of the other side, else the remote target
 	if !c.Next() {
 		c = req.Values(sip.Contact)

@@ -1,0 +1,145 @@
+// Package trunk knows the ways to the telephone network: which trunks there are,
+// which of them take a number and in what form, which addresses speak for one,
+// and whose number is whose. It sends nothing and looks nothing up.
+package trunk
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"onhook/internal/sip"
+)
+
+// Trunk is one way to the telephone network, as configured.
+type Trunk struct {
+	Name            string         `yaml:"name"`
+	URI             string         `yaml:"uri"`       // where it is: sip:host[:port] or sips:
+	Transport       string         `yaml:"transport"` // udp, tcp or tls; "": as URI and DNS say
+	Username        string         `yaml:"username"`  // with which its challenges are answered; "": not at all
+	Password        string         `yaml:"password"`
+	Register        bool           `yaml:"register"`         // we REGISTER to it
+	RegisterExpires time.Duration  `yaml:"register_expires"` // that we ask for; 0 means 10 minutes
+	Prefixes        []string       `yaml:"prefixes"`         // beginnings of the numbers it takes; empty: every number
+	Strip           int            `yaml:"strip"`            // characters taken off the front of a number, the + included
+	Prepend         string         `yaml:"prepend"`          // put there instead
+	CallerID        string         `yaml:"caller_id"`        // number of callers who have none of their own
+	CallerIDIn      string         `yaml:"caller_id_in"`     // AssertedIdentity or FromHeader; "" is the former
+	Priority        int            `yaml:"priority"`         // the lowest first
+	Weight          int            `yaml:"weight"`           // share among those of one priority; all 0: in their order
+	MaxCalls        int            `yaml:"max_calls"`        // at the same time, 0 for any number
+	Networks        []netip.Prefix `yaml:"networks"`         // what may send to us as this trunk
+}
+
+// The values of Trunk.CallerIDIn.
+const (
+	AssertedIdentity = "asserted" // P-Asserted-Identity alone
+	FromHeader       = "from"     // From too
+)
+
+// Number is a number of ours and whom it rings.
+type Number struct {
+	Number   string `yaml:"number"`   // in E.164, such as +4930123456
+	Endpoint string `yaml:"endpoint"` // username, or username@domain; without a domain the first one is meant
+}
+
+// Problem is one thing wrong with a field.
+type Problem struct{ Field, Message string }
+
+// Error is what a trunk or number is refused with.
+type Error struct {
+	Name     string
+	Problems []Problem
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "trunk %s:", e.Name)
+	for i, p := range e.Problems {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		fmt.Fprintf(&b, " %s %s", p.Field, p.Message)
+	}
+	return b.String()
+}
+
+var (
+	validName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	validPrefix = regexp.MustCompile(`^\+?[0-9]{1,20}$|^\+$`)
+	validDigits = regexp.MustCompile(`^\+?[0-9*#]{0,20}$`)
+	validE164   = regexp.MustCompile(`^\+[1-9][0-9]{2,14}$`)
+)
+
+// maxExpires bounds the registration that is asked for.
+const maxExpires = 24 * time.Hour
+
+// Validate lists everything wrong with a trunk.
+func (t Trunk) Validate() []Problem {
+	var p []Problem
+	wrong := func(field, format string, args ...any) { p = append(p, Problem{field, fmt.Sprintf(format, args...)}) }
+	if !validName.MatchString(t.Name) {
+		wrong("name", "%q is not 1 to 64 letters, digits, dots, dashes and underscores", t.Name)
+	}
+	u, err := sip.ParseURI(t.URI)
+	switch {
+	case err != nil || !u.IsSIP() || u.HasUser || u.Headers != "":
+		wrong("uri", "%q is not sip:host or sips:host, with a port and parameters at most", t.URI)
+	case t.Transport != "" && t.Transport != "udp" && t.Transport != "tcp" && t.Transport != "tls":
+		wrong("transport", "%q is not udp, tcp or tls", t.Transport)
+	case u.Is("sips") && t.Transport != "" && t.Transport != "tls":
+		wrong("transport", "%s contradicts sips", t.Transport)
+	}
+	if (t.Username == "") != (t.Password == "") {
+		wrong("password", "goes together with username")
+	}
+	if strings.ContainsAny(t.Username, "\"\\\r\n<>@:;") {
+		wrong("username", "holds a character that cannot stand in a SIP address")
+	}
+	if t.Register && t.Username == "" {
+		wrong("register", "needs username and password")
+	}
+	if t.RegisterExpires != 0 && (t.RegisterExpires < time.Minute || t.RegisterExpires > maxExpires) {
+		wrong("register_expires", "%s is not between 1m and 24h", t.RegisterExpires)
+	}
+	for _, prefix := range t.Prefixes {
+		if !validPrefix.MatchString(prefix) {
+			wrong("prefixes", "%q is not the beginning of a number", prefix)
+		}
+	}
+	if t.Strip < 0 || t.Strip > 20 {
+		wrong("strip", "%d is not between 0 and 20", t.Strip)
+	}
+	if !validDigits.MatchString(t.Prepend) {
+		wrong("prepend", "%q is not digits", t.Prepend)
+	}
+	if t.CallerID != "" && !validDigits.MatchString(t.CallerID) {
+		wrong("caller_id", "%q is not a number", t.CallerID)
+	}
+	if t.CallerIDIn != "" && t.CallerIDIn != AssertedIdentity && t.CallerIDIn != FromHeader {
+		wrong("caller_id_in", "%q is not asserted or from", t.CallerIDIn)
+	}
+	for _, n := range []struct {
+		field string
+		value int
+	}{{"priority", t.Priority}, {"weight", t.Weight}, {"max_calls", t.MaxCalls}} {
+		if n.value < 0 || n.value > 1_000_000 {
+			wrong(n.field, "%d is not between 0 and 1000000", n.value)
+		}
+	}
+	return p
+}
+
+// Validate lists everything wrong with a number.
+func (n Number) Validate() []Problem {
+	var p []Problem
+	if !validE164.MatchString(n.Number) {
+		p = append(p, Problem{"number", fmt.Sprintf("%q is not a number in E.164, such as +4930123456", n.Number)})
+	}
+	if user, _, _ := strings.Cut(n.Endpoint, "@"); user == "" {
+		p = append(p, Problem{"endpoint", "must name an endpoint: username or username@domain"})
+	}
+	return p
+}
