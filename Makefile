@@ -5,7 +5,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 5s
 
-.PHONY: run build test check docs peers bench bench-limits fuzz clean
+.PHONY: run build test check docs peers bench bench-journals bench-limits fuzz clean
 
 run: build
 	./bin/onhook dev
@@ -16,6 +16,7 @@ build:
 # The whole suite, real phones and browsers included.
 test: peers fuzz
 	$(GO) test -timeout 9m ./...
+	$(GO) test -C bench/journals -mod=mod -timeout 2m ./... # a module of its own: what it compares with is not the program's
 
 # What the tests talk to: baresip, SIPp, Chromium with JsSIP, PostgreSQL. Installed where
 # the system allows; with CI=true a missing one fails the run.
@@ -30,6 +31,7 @@ check:
 	$(GO) test ./internal/law/... ./internal/config/...
 	$(GO) run ./cmd/onhook config example | diff docs/config.example.yaml - # make docs writes it anew
 	$(GO) mod tidy -diff
+	$(GO) vet -C bench/journals -mod=mod ./...
 
 # Writes the pages that are generated from the code.
 docs:
@@ -43,6 +45,10 @@ bench:
 # Writes docs/limits.md: overload, a restart under load, memory. Some ten minutes.
 bench-limits:
 	$(GO) run ./bench -limits -out docs/limits.md
+
+# Writes docs/journals.md: the engines of the binding journal compared.
+bench-journals:
+	cd bench/journals && $(GO) run . -out ../../docs/journals.md
 
 # Every fuzz target for FUZZTIME.
 fuzz:

@@ -24,7 +24,8 @@ func (j *Journal) housekeep() {
 
 // toStock reports whether the next segment is to be made. mu is held.
 func (j *Journal) toStock() bool {
-	return j.head != nil && j.head.end > j.head.room/2 && j.written >= j.retryAt && !j.stock.ready.Load()
+	h := j.head
+	return h != nil && (!h.written || h.end > h.room/2) && j.written >= j.retryAt && !j.stock.ready.Load()
 }
 
 // toCompact reports whether the oldest segment is to be compacted: because

@@ -164,7 +164,7 @@ func (j *Journal) append(records int) (number uint32, start int64, err error) {
 		return 0, 0, fmt.Errorf("a batch of %d bytes is too large", len(j.buf))
 	}
 	size := int64(len(j.buf))
-	if h := j.head; h == nil || h.end+size+frameHeader > h.room && h.end > headerSize {
+	if j.toRoll(size) {
 		if err := j.roll(size); err != nil {
 			return 0, 0, err
 		}
@@ -185,6 +185,21 @@ func (j *Journal) append(records int) (number uint32, start int64, err error) {
 	j.bytes += size
 	j.written += size
 	return h.number, start, nil
+}
+
+// toRoll reports whether a frame of size goes into a new segment: the head is
+// full, or was made in a hurry and a better one has become ready. mu is held.
+func (j *Journal) toRoll(size int64) bool {
+	h := j.head
+	switch {
+	case h == nil:
+		return true
+	case h.end == headerSize:
+		return false
+	case !h.written && j.stock.ready.Load():
+		return true
+	}
+	return h.end+size+frameHeader > h.room
 }
 
 // roll begins a new segment. Its first frame, once durable, tells where the one

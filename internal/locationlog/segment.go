@@ -23,6 +23,7 @@ type segment struct {
 	room     int64 // bytes the file was made for
 	end      int64 // of its last frame: what counts
 	records  int64
+	written  bool // all blocks have been written before; see stock
 }
 
 const (

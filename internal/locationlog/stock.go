@@ -97,7 +97,7 @@ func (s *stock) make(room int64, written bool) (_ *segment, err error) {
 	if err != nil {
 		return nil, err
 	}
-	made := &segment{number: s.last + 1, mark: newMark(), file: f, room: size, end: headerSize}
+	made := &segment{number: s.last + 1, mark: newMark(), file: f, room: size, end: headerSize, written: written}
 	name := newName
 	defer func() {
 		if err != nil {
