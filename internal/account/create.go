@@ -86,12 +86,11 @@ func (s *Service) insertAll(ctx context.Context, owner Account, drafts []draft) 
 			if err := s.confirmAll(ctx, tx, owner, made); err != nil {
 				return err
 			}
+			endpoints := make([]Endpoint, len(made))
 			for i := range made {
-				if err := tx.InsertEndpoint(ctx, made[i].Endpoint); err != nil {
-					return err
-				}
+				endpoints[i] = made[i].Endpoint
 			}
-			return nil
+			return tx.InsertEndpoints(ctx, endpoints)
 		})
 	})
 	return made, err

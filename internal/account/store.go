@@ -100,6 +100,9 @@ type Tx interface {
 	DeleteAccount(ctx context.Context, before Account) error
 	SetToken(ctx context.Context, authID, token string) error
 	InsertEndpoint(ctx context.Context, e Endpoint) error
+	// InsertEndpoints is InsertEndpoint for many, fast. Its *Conflict names
+	// none: TakenUsernames tells before.
+	InsertEndpoints(ctx context.Context, all []Endpoint) error
 	UpdateEndpoint(ctx context.Context, before, after Endpoint) error
 	DeleteEndpoint(ctx context.Context, before Endpoint) error
 	// InsertApplication returns ErrDuplicate when the identifier exists and

@@ -3,6 +3,7 @@ package storesql
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"onhook/internal/account"
@@ -77,13 +78,39 @@ func (t *tx) SetToken(ctx context.Context, authID, token string) error {
 }
 
 func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
-	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
-		e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
-		e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), strings.ToLower(e.Username))
+	err := t.insert(ctx, []account.Endpoint{e})
+	if conflict := (*account.Conflict)(nil); errors.As(err, &conflict) {
+		conflict.Username = e.Username
+	}
+	return err
+}
+
+// insertRows is how many rows one statement inserts at most: a few are parsed
+// and sent as fast as many, and the databases bound the parameters.
+const insertRows = 100
+
+func (t *tx) InsertEndpoints(ctx context.Context, all []account.Endpoint) error {
+	for some := range slices.Chunk(all, insertRows) {
+		if err := t.insert(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
+	args := make([]any, 0, len(all)*20)
+	for _, e := range all {
+		args = append(args, int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
+			e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
+			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), strings.ToLower(e.Username))
+	}
+	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES `+endpointPlaces+strings.Repeat(`, `+endpointPlaces, len(all)-1), args...)
 	switch {
 	case t.taken(err, "username_key"):
-		return &account.Conflict{Username: e.Username}
+		return &account.Conflict{}
 	case t.taken(err, ""):
 		return account.ErrDuplicate
 	case t.orphan(err):
@@ -91,7 +118,9 @@ func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
 	case err != nil:
 		return err
 	}
-	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Created, After: e})
+	for _, e := range all {
+		t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Created, After: e})
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -121,6 +122,27 @@ func endpointRoundTrip(t *testing.T, s *suite) {
 	}
 }
 
+func manyEndpoints(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	app := s.application(t, "12345678901234500", main.AuthID)
+	var want []account.Endpoint
+	for n := range account.MaxBulk + 1 {
+		e := endpoint(main, n, "User"+strconv.Itoa(n))
+		if n%2 == 0 {
+			e.Application, e.ExpiresAt = app.ID, birth.AddDate(1, 0, n)
+		}
+		want = append(want, e)
+	}
+	var told []account.Endpoint
+	s.Subscribe(func(c account.Change) { told = append(told, c.After) })
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.InsertEndpoints(ctx, want) })
+	var got []account.Endpoint
+	err := s.EachEndpoint(t.Context(), func(e account.Endpoint) error { got = append(got, e); return nil })
+	if err != nil || !slices.Equal(got, want) || !slices.Equal(told, want) {
+		t.Errorf("%d are there, %d were told, want %d; %v", len(got), len(told), len(want), err)
+	}
+}
+
 func endpointChanges(t *testing.T, s *suite) {
 	main := s.account(t, "MA_AAAAAAAA", "")
 	app := s.application(t, "12345678901234500", main.AuthID)
@@ -164,6 +186,12 @@ func uniqueness(t *testing.T, s *suite) {
 		t.Errorf("a name taken by another account, in another case: %v", err)
 	}
 	s.fails(t, account.ErrDuplicate, insertion(endpoint(b, 1, "carol")))
+	err = s.Update(t.Context(), func(ctx context.Context, tx account.Tx) error {
+		return tx.InsertEndpoints(ctx, []account.Endpoint{endpoint(b, 3, "dave"), endpoint(b, 4, "ALICE")})
+	})
+	if conflict = nil; !errors.As(err, &conflict) {
+		t.Errorf("one of many is taken: %v", err)
+	}
 	s.has(t, alice)
 	s.lacks(t, 100_000_000_000_003)
 }

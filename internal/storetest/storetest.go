@@ -33,6 +33,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"changes of accounts are told", accountFeed},
 		{"endpoints of one kind", kinds},
 		{"an endpoint comes back as it was put", endpointRoundTrip},
+		{"many endpoints at once", manyEndpoints},
 		{"an endpoint changes", endpointChanges},
 		{"identifiers and usernames are unique", uniqueness},
 		{"what is unknown is not found", unknown},
