@@ -29,6 +29,9 @@ type settings struct {
 	storm    int
 	bindings int
 	clients  int
+
+	api       bool
+	endpoints int
 }
 
 func main() {
@@ -47,6 +50,8 @@ func main() {
 	flag.IntVar(&s.storm, "storm", 100_000, "with -limits: endpoints that all come back after a restart")
 	flag.IntVar(&s.bindings, "bindings", 1_000_000, "with -limits: bindings to measure memory with")
 	flag.IntVar(&s.clients, "clients", 10_000, "with -limits: idle WSS clients")
+	flag.BoolVar(&s.api, "api", false, "measure the API on SQLite and on PostgreSQL, instead (-only: one of them; -users are registered)")
+	flag.IntVar(&s.endpoints, "endpoints", 1_000_000, "with -api: endpoints to import")
 	responder := flag.Bool("responder", false, "be the server that checks nothing, for what the generator alone can do")
 	flag.Parse()
 	if *responder {
@@ -90,6 +95,13 @@ func bench(s settings) (err error) {
 
 // reported measures what was asked for and returns the report.
 func reported(s settings, dir string) (string, error) {
+	if s.api {
+		r, err := measureAPI(s, dir)
+		if err != nil {
+			return "", err
+		}
+		return r.markdown(), nil
+	}
 	if s.limits {
 		r, err := measureLimits(s, dir)
 		if err != nil {
