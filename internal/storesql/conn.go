@@ -20,8 +20,9 @@ type conn struct {
 		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	}
-	dialect Dialect
-	silence time.Duration // after which a database that says nothing is lost; 0: never
+	dialect  Dialect
+	silence  time.Duration // after which a database that says nothing is lost; 0: never
+	prepared *statements   // nil: the driver keeps them by itself
 }
 
 type scanner interface{ Scan(dest ...any) error }
@@ -46,7 +47,7 @@ func (r row) Scan(dest ...any) error {
 // row runs a query for one row, which must be scanned.
 func (c conn) row(ctx context.Context, query string, args ...any) row {
 	within, end := c.within(ctx)
-	return row{c.on.QueryRowContext(within, c.dialect.Text(query), args...), c, ctx, end}
+	return row{c.queryRow(within, c.dialect.Text(query), args), c, ctx, end}
 }
 
 // each runs f with every row of a query, however many there are.
@@ -60,7 +61,7 @@ func (c conn) each(ctx context.Context, f func(scanner) error, query string, arg
 		defer timer.Stop()
 		within, alive = bounded, func() { timer.Reset(c.silence) }
 	}
-	rows, err := c.on.QueryContext(within, c.dialect.Text(query), args...)
+	rows, err := c.query(within, c.dialect.Text(query), args)
 	if err == nil {
 		defer rows.Close()
 		for rows.Next() {
@@ -81,12 +82,42 @@ func (c conn) each(ctx context.Context, f func(scanner) error, query string, arg
 func (c conn) exec(ctx context.Context, query string, args ...any) (changed bool, err error) {
 	within, end := c.within(ctx)
 	defer end()
-	result, err := c.on.ExecContext(within, c.dialect.Text(query), args...)
+	result, err := c.run(within, c.dialect.Text(query), args)
 	if err != nil {
 		return false, c.failed(ctx, err)
 	}
 	n, err := result.RowsAffected()
 	return n > 0, err
+}
+
+// statement returns a prepared statement, nil where the text is to be run.
+func (c conn) statement(ctx context.Context, text string) *sql.Stmt {
+	if c.prepared == nil {
+		return nil
+	}
+	t, _ := c.on.(*sql.Tx)
+	return c.prepared.find(ctx, text, t)
+}
+
+func (c conn) queryRow(ctx context.Context, text string, args []any) *sql.Row {
+	if s := c.statement(ctx, text); s != nil {
+		return s.QueryRowContext(ctx, args...)
+	}
+	return c.on.QueryRowContext(ctx, text, args...)
+}
+
+func (c conn) query(ctx context.Context, text string, args []any) (*sql.Rows, error) {
+	if s := c.statement(ctx, text); s != nil {
+		return s.QueryContext(ctx, args...)
+	}
+	return c.on.QueryContext(ctx, text, args...)
+}
+
+func (c conn) run(ctx context.Context, text string, args []any) (sql.Result, error) {
+	if s := c.statement(ctx, text); s != nil {
+		return s.ExecContext(ctx, args...)
+	}
+	return c.on.ExecContext(ctx, text, args...)
 }
 
 func (c conn) within(ctx context.Context) (context.Context, func()) {

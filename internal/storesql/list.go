@@ -61,7 +61,7 @@ func (s *Store) snapshot(ctx context.Context) (r reader, end func(), err error) 
 	if err != nil {
 		return reader{}, nil, Failed(s.dialect, err)
 	}
-	return reader{conn{t, s.dialect, s.silence}, s.keys}, func() { _ = t.Rollback() }, nil // nothing was written: there is nothing to lose
+	return reader{conn{on: t, dialect: s.dialect, silence: s.silence}, s.keys}, func() { _ = t.Rollback() }, nil // nothing was written: there is nothing to lose
 }
 
 func asWritten(s string) string { return s }

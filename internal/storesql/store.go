@@ -22,6 +22,7 @@ var ErrNewer = errors.New("the database was made by a newer version of onhook")
 type Options struct {
 	Logger  *slog.Logger  // of what happens to a shared database; nil: slog.Default()
 	Shared  Shared        // nil: nobody but this process writes
+	Prepare bool          // statements once, because the driver does not
 	Silence time.Duration // after which a database that does not answer is taken for lost; 0: never
 }
 
@@ -44,8 +45,12 @@ func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Key
 		o.Logger = slog.Default()
 	}
 	f := &feed{logger: o.Logger}
-	s := &Store{reader: reader{conn{read, d, o.Silence}, keys}, read: read, feed: f, roster: roster.New(),
-		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, shared: o.Shared, name: newName(), feed: f}}
+	reading, writing := newStatements(read), newStatements(write)
+	if !o.Prepare {
+		reading, writing = nil, nil
+	}
+	s := &Store{reader: reader{conn{read, d, o.Silence, reading}, keys}, read: read, feed: f, roster: roster.New(),
+		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, prepared: writing, shared: o.Shared, name: newName(), feed: f}}
 	s.Subscribe(s.roster.Apply)
 	if o.Shared != nil {
 		if err := s.row(ctx, `SELECT coalesce(max(number), 0) FROM changes`).Scan(&f.told); err != nil {

@@ -25,13 +25,14 @@ const (
 // same time together: one fsync serves them all. Its goroutine exists only
 // while there is something to do.
 type writer struct {
-	db      *sql.DB
-	dialect Dialect
-	keys    *account.Keys
-	silence time.Duration
-	feed    *feed
-	shared  Shared // nil: nobody else writes
-	name    string // among those that share the database
+	db       *sql.DB
+	dialect  Dialect
+	keys     *account.Keys
+	silence  time.Duration
+	prepared *statements
+	feed     *feed
+	shared   Shared // nil: nobody else writes
+	name     string // among those that share the database
 
 	mu      sync.Mutex
 	waiting []*job
@@ -125,6 +126,9 @@ func (w *writer) run() {
 		w.mu.Unlock()
 
 		w.commit(batch)
+		if w.prepared != nil {
+			w.prepared.prepareWanted(context.Background())
+		}
 		for _, j := range batch {
 			close(j.done)
 		}
@@ -140,10 +144,18 @@ func (j *job) recovered() {
 // errNotBegun wraps the failure to begin a transaction at all.
 var errNotBegun = errors.New("begin")
 
+// errJobFailed asks for another attempt, with savepoints.
+var errJobFailed = errors.New("a change failed")
+
 // commit commits the jobs together or, when one takes the others down with it
 // (a disk too full for all may have room for some), each by itself.
 func (w *writer) commit(batch []*job) {
-	err := w.attempt(batch)
+	// A savepoint per job costs round trips, which are dear to a database that
+	// is elsewhere; most batches need none.
+	err := w.attempt(batch, w.shared == nil && len(batch) > 1)
+	if errors.Is(err, errJobFailed) {
+		err = w.attempt(batch, true)
+	}
 	if err == nil {
 		return
 	}
@@ -152,7 +164,7 @@ func (w *writer) commit(batch []*job) {
 		w.shared != nil && errors.Is(err, account.ErrUnavailable)
 	for _, j := range batch {
 		if !together {
-			err = w.attempt([]*job{j})
+			err = w.attempt([]*job{j}, false)
 		}
 		if err != nil {
 			j.err, j.entry = err, entry{}
@@ -161,8 +173,9 @@ func (w *writer) commit(batch []*job) {
 }
 
 // attempt runs the jobs in one transaction. Without an error it is committed
-// and told, and each job has its own outcome.
-func (w *writer) attempt(batch []*job) error {
+// and told, and each job has its own outcome. Without savepoints, a job that
+// fails beside others is errJobFailed.
+func (w *writer) attempt(batch []*job, savepoints bool) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	patience := w.patience(cancel)
@@ -176,14 +189,14 @@ func (w *writer) attempt(batch []*job) error {
 	}
 	defer t.Rollback() // without effect after the commit
 	patience.Stop()    // statements have their own
-	r := reader{conn{t, w.dialect, w.silence}, w.keys}
+	r := reader{conn{t, w.dialect, w.silence, w.prepared}, w.keys}
 	others, err := w.lock(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	committing := false
 	for _, j := range batch {
-		if err := w.runOne(r, j, len(batch) > 1); err != nil {
+		if err := w.runOne(r, j, savepoints, len(batch) > 1); err != nil {
 			return err
 		}
 		committing = committing || j.err == nil && j.panicked == nil
@@ -262,10 +275,10 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 
 // runOne runs one job. An error is the end of the whole transaction; the job's
 // own failure undoes the job alone.
-func (w *writer) runOne(r reader, j *job, others bool) error {
+func (w *writer) runOne(r reader, j *job, savepoint, others bool) error {
 	j.entry, j.err, j.panicked = entry{}, nil, nil
 	tx := &tx{reader: r}
-	if others {
+	if savepoint {
 		if _, err := r.exec(j.ctx, "SAVEPOINT job"); err != nil {
 			return err
 		}
@@ -284,10 +297,12 @@ func (w *writer) runOne(r reader, j *job, others bool) error {
 	if !undo {
 		j.entry = tx.entry
 	}
-	if !others {
+	switch {
+	case !savepoint && undo && others:
+		return errJobFailed
+	case !savepoint:
 		return nil
-	}
-	if undo {
+	case undo:
 		if _, err := r.exec(j.ctx, "ROLLBACK TO job"); err != nil {
 			return err
 		}

@@ -69,7 +69,7 @@ func open(ctx context.Context, path string, keys *account.Keys, set settings) (d
 	if err := storesql.Prepare(ctx, db.write, dialect{}, keys); err != nil {
 		return db, errors.Join(err, db.read.Close(), db.write.Close())
 	}
-	db.Store, err = storesql.Open(ctx, db.read, db.write, dialect{}, keys, storesql.Options{})
+	db.Store, err = storesql.Open(ctx, db.read, db.write, dialect{}, keys, storesql.Options{Prepare: true})
 	return db, err
 }
 
