@@ -105,6 +105,9 @@ type Registrar struct {
 	WebSocketGrace time.Duration `yaml:"websocket_grace" doc:"How long the binding of a lost WebSocket waits for the same browser, which may only be reloading its page."`
 	RestartGrace   time.Duration `yaml:"restart_grace" doc:"How long, after a restart, the bindings of lost connections wait for their devices to return."`
 	FlowTimer      time.Duration `yaml:"flow_timer" doc:"What devices with outbound (RFC 5626) are told in Flow-Timer: how often their keepalive is due, over UDP every 30s at most. A connection that is silent for half as long again is closed. 0: nothing is told."`
+	Probe          string        `yaml:"probe" doc:"Which devices that registered over UDP are asked, by OPTIONS, whether they are there: nat (those whose Contact is not the address they are seen at), all or off. Two probes missed in a row make a registration suspect: it is tried last until the device is heard of again."`
+	ProbeInterval  time.Duration `yaml:"probe_interval" doc:"How often each of them is asked."`
+	ProbeRate      int           `yaml:"probe_rate" doc:"Probes a second in all at most; with more devices than that each is asked less often."`
 	ServiceRoute   bool          `yaml:"service_route" doc:"Whether devices are told, in Service-Route (RFC 3608), to send their requests over the listener they registered at."`
 }
 
@@ -112,6 +115,13 @@ type Registrar struct {
 type Calls struct {
 	RecordRetention time.Duration `yaml:"record_retention" doc:"How long the records of finished calls are kept, such as 2160h for 90 days; 0: for ever."`
 }
+
+// The values of Registrar.Probe.
+const (
+	ProbeNAT = "nat"
+	ProbeAll = "all"
+	ProbeOff = "off"
+)
 
 // Auth is digest authentication (RFC 7616, RFC 8760).
 type Auth struct {
@@ -152,6 +162,8 @@ type Limits struct {
 	PacketsPerSecond            int           `yaml:"packets_per_second" doc:"Datagrams and messages of one source; 0 turns this limit off. A whole office may be one source."`
 	PacketsBurst                int           `yaml:"packets_burst" doc:"How many a source may send at once after a pause."`
 	Transactions                int           `yaml:"transactions" doc:"SIP transactions in all; beyond it requests get 503 with Retry-After."`
+	Subscriptions               int           `yaml:"subscriptions" doc:"Subscriptions to registrations (event package reg) in all; beyond it SUBSCRIBE gets 503 with Retry-After."`
+	SubscriptionsPerEndpoint    int           `yaml:"subscriptions_per_endpoint" doc:"Of these, to the registration of one endpoint."`
 }
 
 // Log says what is logged, and how.
@@ -174,6 +186,9 @@ func Default() Config {
 			WebSocketGrace: 15 * time.Second,
 			RestartGrace:   60 * time.Second,
 			FlowTimer:      120 * time.Second,
+			Probe:          ProbeNAT,
+			ProbeInterval:  60 * time.Second,
+			ProbeRate:      500,
 			ServiceRoute:   true,
 		},
 		Calls: Calls{RecordRetention: 90 * 24 * time.Hour},
@@ -198,6 +213,8 @@ func Default() Config {
 			PacketsPerSecond:            500,
 			PacketsBurst:                2000,
 			Transactions:                200_000,
+			Subscriptions:               20_000,
+			SubscriptionsPerEndpoint:    10,
 		},
 		ExternalCalls:   true,
 		Log:             Log{Level: "info", Format: "text"},

@@ -193,6 +193,12 @@ func (k *checker) registrar(r Registrar) {
 	}
 	k.between("registrar.websocket_grace", r.WebSocketGrace, 0, 10*time.Minute)
 	k.between("registrar.restart_grace", r.RestartGrace, 0, time.Hour)
+	if !slices.Contains([]string{ProbeNAT, ProbeAll, ProbeOff}, r.Probe) {
+		k.add("registrar.probe", "%q is not nat, all or off", r.Probe)
+	}
+	k.between("registrar.probe_interval", r.ProbeInterval, time.Second, time.Hour)
+	k.atLeast("registrar.probe_rate", r.ProbeRate, 1)
+	k.atMost("registrar.probe_rate", r.ProbeRate, 10_000)
 	if r.FlowTimer != 0 {
 		k.between("registrar.flow_timer", r.FlowTimer, 10*time.Second, time.Hour)
 	}
@@ -222,6 +228,8 @@ func (k *checker) limits(l Limits) {
 		k.atLeast("limits.packets_burst", l.PacketsBurst, 1)
 	}
 	k.atLeast("limits.transactions", l.Transactions, 100)
+	k.atLeast("limits.subscriptions", l.Subscriptions, 1)
+	k.atLeast("limits.subscriptions_per_endpoint", l.SubscriptionsPerEndpoint, 1)
 }
 
 func (k *checker) atLeast(path string, n, least int) {

@@ -49,6 +49,8 @@ var ours = map[string][]string{
 	"internal/sipauth":        {"internal/sip"},
 	"internal/sipresolve":     {"internal/sip"},
 	// what the server does with a request
+	"internal/sipprobe":  {"internal/sip", "internal/location"},
+	"internal/sipevent":  {"internal/sip", "internal/siptransaction", "internal/location", "internal/sipgruu"},
 	"internal/sipgruu":   {"internal/sip", "internal/location"},
 	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location", "internal/sipgruu"},
 	"internal/routing":   {"internal/sip", "internal/account", "internal/location", "internal/sipgruu", "internal/trunk"},

@@ -226,7 +226,7 @@ func (x *Index) restore(c, durable *change) bool {
 	present.decode(en)
 	durable.before = connections(durable.before[:0], present.set.Bindings)
 	x.release(present)
-	durable.encode(x.epoch)
+	durable.encode(x)
 	x.store(s, en, durable, durable.set.Now.UnixMilli())
 	var buf [8]sip.Flow
 	moved := x.reindex(key, durable.before, durable.after, buf[:0])

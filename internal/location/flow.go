@@ -210,7 +210,7 @@ func (x *Index) FlowClosed(flow sip.Flow) {
 			}
 			// Not journalled: after a restart no connection counts anyway. The
 			// binding's end, which the timer brings, is.
-			c.encode(x.epoch)
+			c.encode(x)
 			x.store(s, en, c, now.UnixMilli())
 		}
 		c.clear()

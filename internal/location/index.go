@@ -25,6 +25,7 @@ type Config struct {
 	CommitInterval time.Duration // from the beginning of one commit to that of the next at least; 0: none
 	WebSocketGrace time.Duration // how long a WS/WSS binding waits for its device to return, 15 s; negative: not at all
 	RestartGrace   time.Duration // the same for every connection after a restart, 60 s; negative: not at all
+	Probe          ProbeMode     // which UDP bindings are to be probed: ProbeNAT, ProbeAll or ProbeNone
 	RefreshEvents  bool          // tell Refreshed, which is as frequent as REGISTER itself
 
 	// Together calls f, which calls Editor.Committed for all changes of one
@@ -56,6 +57,8 @@ type Index struct {
 	changes    sync.Pool
 	keys       atomic.Int64
 	bindings   atomic.Int64
+	probed     atomic.Int64 // bindings to be probed
+	heard      heardTable
 	pending    atomic.Int64
 	refused    atomic.Uint64
 	failures   atomic.Uint64
@@ -80,6 +83,7 @@ type shard struct {
 	entries map[Key]*entry
 	heap    []timer
 	seq     uint64 // of the latest change in this shard
+	probed  int    // bindings to be probed
 }
 
 // entry is an address-of-record. It stays, empty, until the change that
@@ -89,7 +93,9 @@ type entry struct {
 	rec []byte // the encoded record: all there is to know, in one allocation
 	seq uint64 // of the latest change put into the queue
 	pos int32  // in the shard's heap, -1 when not there
-	n   int32  // bindings in rec
+	n   int16  // bindings in rec
+
+	probed int16 // of these, those to be probed
 }
 
 // New makes an index; Load, then Run, bring it to life.
@@ -124,6 +130,7 @@ func New(cfg Config) *Index {
 	}
 	x.flows.init()
 	x.queue.wake, x.queue.enough = make(chan struct{}, 1), make(chan struct{}, 1)
+	x.heard.init()
 	x.changes.New = func() any { return new(change) }
 	x.feeds.Store(&[]*Feed{})
 	x.restoredAt.Store(x.now().UnixMilli())
@@ -190,6 +197,7 @@ func (x *Index) Lookup(key Key, dst []Binding) []Binding {
 	live := dst[:start]
 	for i := start; i < len(dst); i++ {
 		if dst[i].endsAt() > now {
+			x.freshen(&dst[i])
 			live = append(live, dst[i])
 		}
 	}
@@ -282,7 +290,7 @@ func (x *Index) Load() error {
 			gone = append(gone, Record{Key: key})
 			return nil
 		}
-		c.encode(x.epoch)
+		c.encode(x)
 		s := x.shard(key)
 		s.mu.Lock()
 		defer s.mu.Unlock()

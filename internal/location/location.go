@@ -41,6 +41,7 @@ type Binding struct {
 	CSeq         uint32
 	Flow         sip.Flow // where the REGISTER came from, and the way back
 	FlowBound    bool     // ends with its connection; false: the Contact is dialled when the connection is gone
+	BehindNAT    bool     // of UDP: the Contact is not the host it came from, so that only the flow leads to the device
 	Path         string   // Path values joined by ", " (RFC 3327), "" when none
 	UserAgent    string
 	RegisteredAt time.Time
@@ -48,6 +49,7 @@ type Binding struct {
 	Expires      time.Time
 	State        State
 
+	misses     uint8 // probes not answered since it was last heard of, missesSuspect at most
 	graceUntil int64 // unix ms when a lost binding ends unless its device returns; 0: not lost
 }
 

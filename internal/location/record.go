@@ -15,17 +15,20 @@ import (
 //
 //	version(1) epoch(8, big endian) count(uvarint) binding…
 //
+// A binding begins with two bytes of flags; in version 1, which is still read,
+// with the first of them alone.
+//
 // The epoch names the process that wrote it: connection numbers mean nothing
 // in any other. Strings are a uvarint length and the bytes; times are uvarint
 // milliseconds, later ones relative to earlier ones.
 
 const (
-	recordVersion = 1
+	recordVersion = 2
 	recordHeader  = 9
 	maxBindings   = 1000 // far above any max_contacts; a larger count is damage
 )
 
-// Bits of a binding's second flag byte stay 0 until somebody needs them.
+// Bits of a binding's first flag byte.
 const (
 	flagFlowBound   = 1 << iota
 	flagSuspect     //
@@ -35,6 +38,13 @@ const (
 	flagQ           // q follows; 1.0 otherwise
 	flagRemote6     // 16 address bytes
 	flagZone        // an IPv6 zone follows the address
+)
+
+// Bits of the second one. Those that are not here are 0.
+const (
+	flagNAT       = 1 << 0 // BehindNAT
+	missesShift   = 1      // two bits: misses
+	flagsOfMisses = 3 << missesShift
 )
 
 // appendRecord encodes the bindings of one address-of-record.
@@ -77,7 +87,11 @@ func appendBinding(dst []byte, b *Binding) []byte {
 	if addr.Zone() != "" {
 		flags |= flagZone
 	}
-	dst = append(dst, flags)
+	second := b.misses << missesShift & flagsOfMisses
+	if b.BehindNAT {
+		second |= flagNAT
+	}
+	dst = append(dst, flags, second)
 	dst = appendString(dst, b.ID)
 	dst = appendString(dst, b.Contact)
 	dst = appendString(dst, b.Params)
@@ -139,13 +153,13 @@ func decodeRecord(rec string, dst []Binding) (bindings []Binding, epoch uint64, 
 	if len(rec) < recordHeader {
 		return dst, 0, fmt.Errorf("%w: %d bytes", ErrRecord, len(rec))
 	}
-	if rec[0] != recordVersion {
+	if rec[0] != recordVersion && rec[0] != 1 {
 		return dst, 0, fmt.Errorf("%w: version %d, this program knows %d", ErrRecord, rec[0], recordVersion)
 	}
 	for i := 1; i < recordHeader; i++ {
 		epoch = epoch<<8 | uint64(rec[i])
 	}
-	r := reader{s: rec[recordHeader:]}
+	r := reader{s: rec[recordHeader:], version: rec[0]}
 	n := r.uvarint()
 	if n > maxBindings {
 		return dst, 0, fmt.Errorf("%w: %d bindings", ErrRecord, n)
@@ -162,12 +176,18 @@ func decodeRecord(rec string, dst []Binding) (bindings []Binding, epoch uint64, 
 
 // reader cuts values off a record; bad sticks.
 type reader struct {
-	s   string
-	bad bool
+	s       string
+	version byte
+	bad     bool
 }
 
 func (r *reader) binding(b *Binding) {
 	flags := r.byte()
+	if r.version > 1 {
+		second := r.byte()
+		b.BehindNAT = second&flagNAT != 0
+		b.misses = second & flagsOfMisses >> missesShift
+	}
 	b.FlowBound = flags&flagFlowBound != 0
 	if flags&flagSuspect != 0 {
 		b.State = Suspect

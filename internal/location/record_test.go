@@ -16,6 +16,7 @@ func sampleBindings() []Binding {
 	return []Binding{
 		{ID: "abc123", Contact: "sip:alice@192.0.2.1:5060", Q: 1000, CallID: "c@h", CSeq: 7,
 			Flow:      sip.Flow{Transport: sip.UDP, Listener: 3, Remote: netip.MustParseAddrPort("192.0.2.1:5060")},
+			BehindNAT: true, misses: 2,
 			UserAgent: "baresip v1.0.0", RegisteredAt: at, LastSeen: at.Add(time.Minute), Expires: at.Add(time.Hour)},
 		{ID: "x", Contact: "sip:q@abc.invalid;transport=ws", Params: `;+sip.instance="<urn:uuid:1>";reg-id=2`, Q: 500,
 			InstanceID: "urn:uuid:1", RegID: 2, CallID: "d", CSeq: 1<<31 - 1, FlowBound: true, State: Suspect,
@@ -39,11 +40,31 @@ func TestRecordKeepsEverything(t *testing.T) {
 	}
 }
 
+// Records of the first version, which have one byte of flags, are read.
+func TestRecordOfVersion1(t *testing.T) {
+	const v1 = "\x01\x01\x23\x45\x67\x89\xab\xcd\xef\x02" +
+		"\x00\x01a\x0fsip:a@192.0.2.1\x00\x00\x01c\x07\x01\x03\x00\xc0\x00\x02\x01\x13\xc4\x00\x02ua\xfb\xd8\xc1\xa2\x8c\x34\xc0\xa9\x07\x80\xba\xb7\x03" +
+		"\x03\x01b\x07sip:b@h\x00\x00\x01d\x08\x02\x00\x07\xc0\x00\x02\x02\x9c\x40\x00\x00\xfb\xd8\xc1\xa2\x8c\x34\x00\xd0\x0f"
+	at := time.UnixMilli(1_790_000_000_123)
+	want := []Binding{
+		{ID: "a", Contact: "sip:a@192.0.2.1", Q: 1000, CallID: "c", CSeq: 7, UserAgent: "ua",
+			Flow:         sip.Flow{Transport: sip.UDP, Listener: 3, Remote: netip.MustParseAddrPort("192.0.2.1:5060")},
+			RegisteredAt: at, LastSeen: at.Add(time.Minute), Expires: at.Add(time.Minute + time.Hour)},
+		{ID: "b", Contact: "sip:b@h", Q: 1000, CallID: "d", CSeq: 8, FlowBound: true, State: Suspect,
+			Flow:         sip.Flow{Transport: sip.TCP, Conn: 7, Remote: netip.MustParseAddrPort("192.0.2.2:40000")},
+			RegisteredAt: at, LastSeen: at, Expires: at.Add(time.Second)},
+	}
+	got, epoch, err := decodeRecord(v1, nil)
+	if err != nil || epoch != 0x0123456789abcdef || !reflect.DeepEqual(got, want) {
+		t.Errorf("epoch %x, %v\ngot  %+v\nwant %+v", epoch, err, got, want)
+	}
+}
+
 func TestRecordRefusesWhatItDoesNotKnow(t *testing.T) {
 	good := string(appendRecord(nil, 1, sampleBindings()))
 	cases := map[string]string{
 		"empty":           "",
-		"newer version":   "\x02" + good[1:],
+		"newer version":   "\x03" + good[1:],
 		"older version":   "\x00" + good[1:],
 		"trailing byte":   good + "x",
 		"too many":        good[:recordHeader] + "\xff\xff\x7f",
@@ -59,7 +80,7 @@ func TestRecordRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%.30q: %v", name, err)
 		}
 	}
-	if _, _, err := decodeRecord("\x02"+good[1:], nil); !strings.Contains(err.Error(), "version 2") {
+	if _, _, err := decodeRecord("\x03"+good[1:], nil); !strings.Contains(err.Error(), "version 3") {
 		t.Errorf("the error does not name the version: %v", err)
 	}
 }

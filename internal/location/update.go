@@ -36,7 +36,7 @@ type Set struct {
 func (s *Set) Add(b Binding) {
 	b.ID = newID()
 	b.RegisteredAt, b.LastSeen = s.Now, s.Now
-	b.State, b.graceUntil = Reachable, 0
+	b.State, b.graceUntil, b.misses = Reachable, 0, 0
 	s.Bindings = append(s.Bindings, b)
 	s.note(Registered, &b)
 }
@@ -46,7 +46,7 @@ func (s *Set) Refresh(i int, b Binding) {
 	old := &s.Bindings[i]
 	b.ID, b.RegisteredAt = old.ID, old.RegisteredAt
 	b.LastSeen = s.Now
-	b.State, b.graceUntil = Reachable, 0
+	b.State, b.graceUntil, b.misses = Reachable, 0, 0
 	*old = b
 	s.changed = true
 	if s.x.cfg.RefreshEvents {
@@ -87,6 +87,7 @@ type change struct {
 	after  []sip.Flow
 	ends   int64 // when the first binding ends, unix ms
 	count  int
+	probed int // of these, to be probed
 }
 
 func (x *Index) change(key Key, now time.Time) *change {
@@ -124,16 +125,19 @@ func (c *change) decode(en *entry) {
 }
 
 // encode makes the new record from c.set, whose strings are not needed after it.
-func (c *change) encode(epoch uint64) {
+func (c *change) encode(x *Index) {
 	c.rec, c.after, c.ends = c.rec[:0], c.after[:0], math.MaxInt64
-	c.count = len(c.set.Bindings)
+	c.count, c.probed = len(c.set.Bindings), 0
 	if c.count == 0 {
 		return
 	}
-	c.rec = appendRecord(c.rec, epoch, c.set.Bindings)
+	c.rec = appendRecord(c.rec, x.epoch, c.set.Bindings)
 	c.after = connections(c.after, c.set.Bindings)
 	for i := range c.set.Bindings {
 		c.ends = min(c.ends, c.set.Bindings[i].endsAt())
+		if x.wantsProbe(&c.set.Bindings[i]) {
+			c.probed++
+		}
 	}
 }
 
@@ -203,7 +207,7 @@ func (x *Index) apply(key Key, e Editor, rewrite bool) error {
 	}
 	if !c.set.changed && !rewrite {
 		if en != nil {
-			c.encode(x.epoch)
+			c.encode(x)
 			s.schedule(x, en, c.ends, now.UnixMilli())
 		}
 		s.mu.Unlock()
@@ -220,7 +224,7 @@ func (x *Index) apply(key Key, e Editor, rewrite bool) error {
 	for i := range c.set.events {
 		c.set.events[i].Binding = c.set.events[i].Binding.clone()
 	}
-	c.encode(x.epoch)
+	c.encode(x)
 	x.store(s, en, c, now.UnixMilli())
 	s.seq++
 	en.seq, c.seq = s.seq, s.seq
@@ -256,7 +260,12 @@ func (x *Index) store(s *shard, en *entry, c *change, now int64) {
 			x.cfg.Registered(en.key, is)
 		}
 	}
-	en.n = int32(c.count)
+	en.n = int16(c.count)
+	if more := c.probed - int(en.probed); more != 0 {
+		en.probed = int16(c.probed)
+		s.probed += more
+		x.probed.Add(int64(more))
+	}
 	if n := len(c.rec); n > cap(en.rec) || n < cap(en.rec)/2 {
 		en.rec = append([]byte(nil), c.rec...)
 	} else {

@@ -147,10 +147,22 @@ func (g *registration) binding(c *contact, now time.Time) location.Binding {
 		CSeq:       g.req.CSeq,
 		Flow:       g.flow,
 		FlowBound:  g.flowBound(c),
+		BehindNAT:  g.behindNAT(c),
 		Path:       g.path,
 		UserAgent:  g.userAgent(),
 		Expires:    now.Add(time.Duration(c.expires) * time.Second),
 	}
+}
+
+// behindNAT reports whether a device over UDP can be reached by its flow only:
+// its Contact is not the host it is seen at, or is a name. With a Path that is
+// the edge proxy's business.
+func (g *registration) behindNAT(c *contact) bool {
+	if g.flow.Transport != sip.UDP || g.path != "" || !c.uri.IsSIP() {
+		return false
+	}
+	addr, ok := c.uri.Addr()
+	return !ok || addr.Unmap() != g.flow.Remote.Addr().Unmap().WithZone("")
 }
 
 // flowBound reports whether the contact can be reached on its connection only,

@@ -175,6 +175,38 @@ func TestGRUUs(t *testing.T) {
 	}
 }
 
+// A device over UDP is behind a NAT when its Contact is not the host it is seen
+// at: then it is probed, and never dialled at its Contact.
+func TestBehindNAT(t *testing.T) {
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{})
+	defer x.Close()
+	tcp := sip.Flow{Transport: sip.TCP, Conn: 7, Remote: source.Remote}
+	for i, c := range []struct {
+		contact, path string
+		flow          sip.Flow
+		want          bool
+	}{
+		{"sip:alice@10.0.0.1", "", source, true},
+		{"sip:alice@192.0.2.1:5060", "", source, false},
+		{"sip:alice@192.0.2.1:1024", "", source, false},
+		{"sip:alice@phone.local", "", source, true},
+		{"sip:alice@10.0.0.1", "Path: <sip:p;lr>\r\n", source, false},
+		{"tel:+4930123", "", source, false},
+		{"sip:alice@10.0.0.1", "", tcp, false},
+	} {
+		text := strings.NewReplacer("sip:alice@10.0.0.1>", c.contact+">", "Path: <sip:p;lr>\r\n", c.path).Replace(wholeRequest)
+		reply := newReplier()
+		r.Register(parse(t, text), c.flow, registrar.AOR{Key: location.Key(i)}, reply)
+		<-reply.got
+		if b := x.Lookup(location.Key(i), nil); len(b) != 1 || b[0].BehindNAT != c.want {
+			t.Errorf("%s: %+v", c.contact, b)
+		}
+	}
+	if n := x.Probed(); n != 2 {
+		t.Errorf("%d are to be probed", n)
+	}
+}
+
 // A full queue and a journal that fails answer 503 with Retry-After, and
 // nothing is changed.
 func TestUnavailable(t *testing.T) {

@@ -19,7 +19,9 @@ import (
 	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/sipauth"
+	"onhook/internal/sipevent"
 	"onhook/internal/sipgruu"
+	"onhook/internal/sipprobe"
 	"onhook/internal/sipproxy"
 	"onhook/internal/sipresolve"
 	"onhook/internal/siptransaction"
@@ -30,7 +32,8 @@ import (
 // path is the way of a SIP message through the server. The transport has
 // refused what is not worth parsing; from there on:
 //
-//	Message → transaction match → in-dialog by its cookie
+//	Message → transaction match → SUBSCRIBE to a registration: notifier
+//	                            → in-dialog by its cookie
 //	                            → REGISTER: digest → registrar
 //	                            → who is asking → routing → proxy
 //
@@ -44,6 +47,8 @@ type path struct {
 	bans         *authban.Bans // nil: off
 	index        *location.Index
 	registrar    *registrar.Registrar
+	notifier     *sipevent.Notifier
+	probes       *sipprobe.Prober
 	gruus        *sipgruu.GRUUs
 	router       routing.Router
 	proxy        *sipproxy.Proxy
@@ -70,12 +75,19 @@ type pathStats struct {
 // Message takes one message from the transport (siptransport.Handler).
 func (p *path) Message(m *sip.Message, flow sip.Flow) {
 	defer p.recovered()
+	if !m.IsRequest() && p.probes.Response(m) {
+		return
+	}
+	if flow.Transport == sip.UDP && m.Method != sip.REGISTER { // which the registrar sees, once it is authenticated
+		p.index.Heard(flow)
+	}
 	if p.transactions.Receive(m, flow) || !m.IsRequest() {
 		return
 	}
 	switch {
 	case m.Method == sip.ACK:
 		p.ack(m, flow)
+	case m.Method == sip.SUBSCRIBE && p.subscribe(m, flow):
 	case m.To.Tag() != "" && m.Method != sip.REGISTER:
 		p.inDialog(m, flow)
 	case p.draining.Load():
@@ -120,6 +132,7 @@ func (p *path) Closed(flow sip.Flow, err error) {
 	}
 	p.transactions.FlowClosed(flow, err)
 	p.proxy.FlowClosed(flow)
+	p.notifier.FlowClosed(flow)
 }
 
 // Cancel passes on a CANCEL (siptransaction.Handler).
@@ -167,7 +180,7 @@ func (p *path) ack(m *sip.Message, flow sip.Flow) {
 		caller = routing.Caller{Kind: routing.Known, Endpoint: routable(e)}
 	}
 	target, _ := sip.ParseURI(m.RequestURI)
-	if d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target}); d.Allowed {
+	if d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target}); d.Allowed && len(d.Targets) > 0 {
 		p.proxy.ACKTo(m, flow, &d.Targets[0])
 	}
 }
@@ -179,16 +192,21 @@ func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
 		return false
 	}
 	if m.Has(sip.ProxyRequire) {
-		p.stats.refused.Add(1)
-		msg := sip.AppendReply(nil, m, flow.Remote, 420, "", p.toTag(m))
-		for c := m.Values(sip.ProxyRequire); c.Next(); {
-			msg = sip.AppendHeader(msg, sip.Unsupported, c.Value)
-		}
-		msg = p.appendReason(msg, "request.extension", "This server does not support what Proxy-Require asks for")
-		p.send(m, flow, sip.AppendBody(msg, nil))
+		p.unsupported(m, flow, sip.ProxyRequire)
 		return false
 	}
 	return true
+}
+
+// unsupported refuses what a request requires (RFC 3261 8.2.2.3).
+func (p *path) unsupported(m *sip.Message, flow sip.Flow, required sip.HeaderID) {
+	p.stats.refused.Add(1)
+	msg := sip.AppendReply(nil, m, flow.Remote, 420, "", p.toTag(m))
+	for c := m.Values(required); c.Next(); {
+		msg = sip.AppendHeader(msg, sip.Unsupported, c.Value)
+	}
+	msg = p.appendReason(msg, "request.extension", "This server does not support what "+required.String()+" asks for")
+	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 
 // register authenticates a REGISTER and hands it to the registrar.
@@ -393,13 +411,13 @@ func (p *path) offeredRealm(m *sip.Message) (string, bool) {
 func (p *path) options(m *sip.Message, flow sip.Flow) {
 	msg := sip.AppendReply(nil, m, flow.Remote, 200, "", p.toTag(m))
 	msg = sip.AppendHeader(msg, sip.Allow, "INVITE, ACK, BYE, CANCEL, INFO, MESSAGE, NOTIFY, OPTIONS, PRACK, REFER, REGISTER, SUBSCRIBE, UPDATE")
+	msg = sip.AppendHeader(msg, sip.AllowEvents, sipevent.Package)
 	msg = sip.AppendHeader(msg, sip.Accept, "*/*")
 	msg = sip.AppendHeader(msg, sip.Supported, "path, outbound, gruu")
 	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 
-// appendOwnURI writes this server's URI as the peer of a flow reaches it, for
-// Route.
+// appendOwnURI writes this server's URI as the peer of a flow reaches it.
 func (p *path) appendOwnURI(dst []byte, flow sip.Flow) []byte {
 	transport := flow.Transport
 	if transport == sip.WSS {
@@ -408,8 +426,11 @@ func (p *path) appendOwnURI(dst []byte, flow sip.Flow) []byte {
 	dst = append(dst, "sip:"...)
 	dst = append(dst, p.transport.SentBy(flow)...)
 	dst = append(dst, ";transport="...)
-	dst = append(dst, transport.Param()...)
-	return append(dst, ";lr"...)
+	return append(dst, transport.Param()...)
+}
+
+func (p *path) appendServiceRoute(dst []byte, flow sip.Flow) []byte {
+	return append(p.appendOwnURI(dst, flow), ";lr"...)
 }
 
 // begin starts the server transaction of a request that is going somewhere.

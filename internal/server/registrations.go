@@ -16,7 +16,14 @@ import (
 type registrations struct{ path *path }
 
 func (r registrations) Bindings(id account.EndpointID) []location.Binding {
-	return r.path.index.Lookup(location.Key(id), nil)
+	bindings := r.path.index.Lookup(location.Key(id), nil)
+	for i := range bindings {
+		b := &bindings[i]
+		if at, ok := r.path.transport.Heard(b.Flow); ok && at.After(b.LastSeen) {
+			b.LastSeen = at // a keepalive, or anything else, on its connection
+		}
+	}
+	return bindings
 }
 
 func (r registrations) End(ctx context.Context, id account.EndpointID, bindingID string) (bool, error) {
@@ -69,6 +76,11 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 		return
 	}
 	s.path.proxy.EndOf(c.Before.ID, sipproxy.EndWithCredentials) // while there still is a way to the devices
+	reason := "deactivated"                                      // a subscriber who knows the new password may return
+	if _, there := s.path.directory.ByID(c.Before.ID); !there {
+		reason = "noresource"
+	}
+	s.path.notifier.End(location.Key(c.Before.ID), reason)
 	ended, err := s.path.index.EndAll(ctx, location.Key(c.Before.ID), location.CredentialsChanged)
 	if err != nil {
 		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)
@@ -92,6 +104,7 @@ func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
 		if !ok || e.Owner != c.After.AuthID && e.Main != c.After.AuthID {
 			continue
 		}
+		s.path.notifier.End(key, "rejected")
 		ended, err := s.path.index.EndAll(ctx, key, location.Unregistered)
 		if err != nil {
 			s.logger.Error("bindings of a disabled account could not be ended", "endpoint_id", e.ID.String(), "error", err)

@@ -24,6 +24,12 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("journal_failures_total", "Binding commits that failed.", bindings.JournalFailures)
 	counter("journal_refused_total", "Binding changes refused because too many were waiting.", bindings.Refused)
 
+	gauge("bindings_probed", "Live bindings over UDP that are probed.", p.index.Probed())
+	probes := p.probes.Stats()
+	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Sent, "result", "sent")
+	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Answered, "result", "answered")
+	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Missed, "result", "missed")
+
 	transport := p.transport.Stats()
 	for t := sip.UDP; t <= sip.WSS; t++ {
 		counter("sip_messages_received_total", "SIP messages received, well formed.", transport.Received[t], "transport", t.Param())
@@ -100,6 +106,12 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("panics_total", "Messages lost to a mistake in the program; see the log.", p.stats.panics.Load())
 	counter("refused_total", "Requests refused.", p.stats.refused.Load())
 	counter("refused_stopping_total", "Requests refused because the server was stopping.", p.stats.drained.Load())
+
+	watched := p.notifier.Stats()
+	gauge("registration_subscriptions", "Subscriptions to registrations under way.", watched.Subscriptions)
+	counter("registration_notifies_total", "NOTIFYs of registrations sent.", watched.Notified)
+	counter("registration_subscriptions_lost_total", "Subscriptions ended because a NOTIFY was refused or not answered.", watched.Failed)
+	counter("registration_subscriptions_refused_total", "Subscriptions refused because there were too many.", watched.Refused)
 
 	proxy := p.proxy.Stats()
 	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)

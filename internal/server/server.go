@@ -145,6 +145,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		Logger:         s.logger.With("package", "siptransport"),
 		MaxConnections: cfg.Limits.Connections,
 		QueueBytes:     cfg.Limits.WriteQueue,
+		Keepalive:      func(f sip.Flow) { p.index.Heard(f) },
 		Deadlines: siptransport.Deadlines{
 			Handshake: cfg.Limits.HandshakeTimeout, FirstMessage: cfg.Limits.FirstMessageTimeout, Idle: cfg.Limits.IdleTimeout,
 		},
@@ -159,6 +160,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		Bound:      func(f sip.Flow) { p.transport.SetBound(f, true) },
 		Idle:       func(f sip.Flow) { p.transport.SetBound(f, false) },
 		Alive:      p.transport.Alive,
+		Probe:      map[string]location.ProbeMode{config.ProbeAll: location.ProbeAll, config.ProbeOff: location.ProbeNone}[cfg.Registrar.Probe],
 
 		Together:       p.transport.Together,
 		CommitInterval: time.Millisecond, // under load one fsync serves more changes
@@ -173,6 +175,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return err
 	}
 	p.registrar = registrar.New(s.registrarConfig())
+	s.buildWatchers()
 	p.router = routing.Router{Names: p.names, Bindings: p.index, Phones: p.trunks, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
@@ -200,7 +203,7 @@ func (s *Server) registrarConfig() registrar.Config {
 		Watch:     func(f sip.Flow) { p.transport.Watch(f, c.FlowTimer*3/2) },
 	}
 	if c.ServiceRoute {
-		config.ServiceRoute = p.appendOwnURI
+		config.ServiceRoute = p.appendServiceRoute
 	}
 	return config
 }
@@ -301,6 +304,10 @@ func (s *Server) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(inner)
 	group.Go(func() error { return s.path.index.Run(inner) })
 	group.Go(func() error { return s.path.transactions.Run(inner) })
+	group.Go(func() error { return s.path.notifier.Run(inner) })
+	if s.cfg.Registrar.Probe != config.ProbeOff {
+		group.Go(func() error { return s.path.probes.Run(inner) })
+	}
 	group.Go(func() error { return s.store.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.hub.Run(inner) })
@@ -355,6 +362,7 @@ const drainPoll = 20 * time.Millisecond
 func (s *Server) stop(ctx context.Context) error {
 	s.ready.Store(false)
 	s.path.draining.Store(true)
+	s.path.notifier.Stop()
 	wait := s.cfg.ShutdownTimeout
 	if errors.Is(context.Cause(ctx), ErrStopNow) {
 		wait = 0

@@ -80,6 +80,10 @@ type Config struct {
 	PingInterval   time.Duration // of WebSocket pings; a peer silent for three of them is gone: 30 s; negative: no pings
 	Origins        []string      // Origin values a WebSocket handshake may carry; empty: any
 
+	// Keepalive is called for every keepalive over UDP, a STUN request or line
+	// breaks, on the goroutine that received it; nil: nobody wants to know.
+	Keepalive func(flow sip.Flow)
+
 	DialTLS *tls.Config // for outgoing TLS: RootCAs, client certificates, …
 
 	// Poison overwrites each received message after its Handler returned, so
@@ -250,6 +254,16 @@ func (t *Transport) Alive(flow sip.Flow) bool {
 		return t.conns.get(flow) != nil
 	}
 	return int(flow.Listener) < len(t.listeners) && t.listeners[flow.Listener].Transport == sip.UDP
+}
+
+// Heard returns when the peer of a connection last sent anything; false when the
+// connection is gone. For UDP see Config.Keepalive.
+func (t *Transport) Heard(flow sip.Flow) (time.Time, bool) {
+	c := t.conns.get(flow)
+	if c == nil {
+		return time.Time{}, false
+	}
+	return t.epoch.Add(time.Duration(c.heard.Load())), true
 }
 
 // CloseFlow closes a connection once what is queued for it has been sent. UDP

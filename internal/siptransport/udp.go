@@ -92,6 +92,7 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
 		return
 	}
 	if isSTUN(data) {
+		w.keptAlive(from)
 		w.stun(data, from)
 		return
 	}
@@ -101,6 +102,7 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
 	if len(data) == 0 {
 		// RFC 5626 4.4.1: pings of CRLF are for streams; phones send them on UDP
 		// to keep a NAT binding open and want no answer.
+		w.keptAlive(from)
 		w.stats.ignored.Add(1)
 		return
 	}
@@ -112,6 +114,12 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
 	w.serving.Store(remoteHash(from))
 	t.deliver(&w.msg, data, flow, &w.stats)
 	w.serving.Store(noRemote)
+}
+
+func (w *worker) keptAlive(from netip.AddrPort) {
+	if f := w.l.t.cfg.Keepalive; f != nil {
+		f(sip.Flow{Transport: sip.UDP, Listener: w.l.index, Remote: from})
+	}
 }
 
 // stun answers a STUN request in place.

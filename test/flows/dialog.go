@@ -21,6 +21,7 @@ type dialog struct {
 	requests            map[string]*sippeer.Message
 	final               *sippeer.Message // the last final response to our INVITE
 	challenge           []string
+	credentials         string // the header field that answers it
 	rack                string // RSeq CSeq of the last reliable provisional (RFC 3262)
 	nc                  int
 }
@@ -37,7 +38,10 @@ func (d *dialog) learn(m *sippeer.Message) {
 		d.final = m
 	}
 	if m.Status() == 401 || m.Status() == 407 {
-		d.challenge, d.nc = m.All401(), 0
+		d.challenge, d.nc, d.credentials = m.All401(), 0, "Proxy-Authorization"
+		if m.Status() == 401 {
+			d.credentials = "Authorization"
+		}
 	}
 	if rseq := m.Get("RSeq"); rseq != "" {
 		d.rack = rseq + " " + m.Get("CSeq")

@@ -51,16 +51,17 @@ func (r *run) send(p *peer, s Step) error {
 	return r.authenticate(p, d, what, uri, s)
 }
 
-// authenticate answers the 407 to the request just sent, which is due unless the
-// endpoint is registered on this very connection.
+// authenticate answers the 407 (or the 401, to what is for the server itself) to
+// the request just sent, which is due unless the endpoint is registered on this
+// very connection.
 func (r *run) authenticate(p *peer, d *dialog, method, uri string, s Step) error {
 	branch := d.sent.Branch()
 	resp, err := p.conn.Take(waitLimit, func(m *sippeer.Message) bool { return m.Status() > 100 && m.Branch() == branch })
 	if err != nil {
 		return err
 	}
-	if resp.Status() != 407 {
-		return fmt.Errorf("instead of 407 there came\n%s", resp)
+	if resp.Status() != 407 && resp.Status() != 401 {
+		return fmt.Errorf("instead of a challenge there came\n%s", resp)
 	}
 	p.seen[identity(resp)] = true
 	d.learn(resp)
@@ -98,7 +99,7 @@ func (r *run) transmit(p *peer, d *dialog, m *sippeer.Message, s Step, credentia
 		if err != nil {
 			return err
 		}
-		m.Set("Proxy-Authorization", answer)
+		m.Set(d.credentials, answer)
 	}
 	if m.Body != "" && m.Get("Content-Type") == "" && m.Get("c") == "" {
 		m.Set("Content-Type", "application/sdp")
@@ -133,7 +134,7 @@ func (r *run) edit(p *peer, d *dialog, m *sippeer.Message, line string, replaced
 		d.nc++
 		answer, err := p.phone.Answer(d.challenge, m.Method(), m.URI(), d.nc)
 		if err == nil {
-			m.Set("Proxy-Authorization", answer)
+			m.Set(d.credentials, answer)
 		}
 		return err
 	}

@@ -135,7 +135,7 @@ func (r *run) step(s Step) error {
 }
 
 // declare handles «phone NAME TRANSPORT [of OTHER] [unregistered] [contact=…]
-// [instance=…] [reg_id=…] [supported=…] [field=value…]».
+// [path=…] [instance=…] [reg_id=…] [supported=…] [field=value…]».
 func (r *run) declare(s Step) error {
 	p := &peer{name: s.Args[0], host: r.target.Domain, dialogs: map[string]*dialog{}, ignored: map[string]bool{}, seen: map[string]bool{}}
 	fields, contact, params, registered := map[string]any{}, "", "", s.Verb == "phone"
@@ -153,6 +153,12 @@ func (r *run) declare(s Step) error {
 			p.endpoint = other.endpoint
 		case isField && key == "contact":
 			contact = value
+		case isField && key == "path":
+			path, err := expand(value, r.lookup)
+			if err != nil {
+				return err
+			}
+			p.edits = append(p.edits, func(m *sippeer.Message) { m.Set("Path", path) })
 		case isField && key == "instance":
 			p.instance = "urn:uuid:" + value
 			params += `;+sip.instance="<` + p.instance + `>"`
