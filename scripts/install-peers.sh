@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the real SIP peers that the tests talk to, as far as they are missing
-# and this machine allows it: baresip, SIPp, Chromium, PostgreSQL and strace
+# and this machine allows it: baresip, SIPp, Kamailio, Chromium, PostgreSQL and strace
 # through apt, JsSIP and a client library of the API through npm. Quick when everything
 # is there.
 #
@@ -23,6 +23,7 @@ fail() { reasons="$reasons
 
 want baresip baresip-core
 want sipp sip-tester
+have kamailio || [ -x /usr/sbin/kamailio ] || missing="$missing kamailio"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 want npm npm
 want strace strace
@@ -45,7 +46,7 @@ apt_install() {
 	log=$(mktemp)
 	echo "install-peers: apt-get install$missing"
 	# shellcheck disable=SC2086 # the lists are split on purpose
-	if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive \
+	if ! { $as_root apt-get update -q && $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
 		apt-get install -q -y --no-install-recommends $missing; } >"$log" 2>&1; then
 		fail "apt-get could not install$missing: $(tail -n 3 "$log" | tr '\n' ' ')"
 	fi

@@ -58,7 +58,7 @@ func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) 
 	switch {
 	case k.CallID != hash8(req.CallID):
 		return nil, p.refused("dialog.foreign", "This route belongs to another call")
-	case !p.comesFrom(from, source):
+	case !p.comesFrom(from, source) && !p.knowsParty(k, a.dialog, from):
 		return nil, p.refused("dialog.foreign", "This route belongs to another party")
 	}
 	switch p.touch(k, a.dialog, a.sender, req, time.Now()) {
@@ -76,6 +76,20 @@ func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) 
 func (p *Proxy) refused(reason, sentence string) *Refusal {
 	p.stats.refused.Add(1)
 	return &Refusal{403, reason, sentence}
+}
+
+// knowsParty reports whether a side that is a domain's server shows by its tags
+// that it is the one in the dialog. A server sends from whichever of its addresses
+// it likes, most of all over TCP, and those who are not in the dialog know its
+// cookie, Call-ID and both tags only if they have read its messages.
+func (p *Proxy) knowsParty(k *cookie, t tag, s side) bool {
+	c := p.calls.get(k.Call)
+	if s.Endpoint != 0 || s.Host == "" || c == nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dialog(t) != nil
 }
 
 // comesFrom reports whether a request may come from this side: by its flow, or

@@ -84,11 +84,12 @@ func TestOtherDomain(t *testing.T) {
 		w.receive(caller, inDialog("ACK", 1, ok))
 		w.next(farA, "ACK")
 
-		// The other side hangs up: from another server of its domain.
+		// The other side hangs up: from another server of its domain. Who does not
+		// know the dialog's tags is not the other side.
 		route, _ := sent.Value(sip.RecordRoute)
 		bye := fmt.Sprintf("BYE sip:alice@192.0.2.10:5060 SIP/2.0\nVia: SIP/2.0/UDP %%s;branch=z9hG4bKbye%%s\nMax-Forwards: 70\nRoute: %s\nFrom: <sip:bob@far.example>;tag=far\nTo: <sip:alice@elsewhere.example>;tag=alice\nCall-ID: call@192.0.2.10\nCSeq: 7 BYE\nContent-Length: 0\n\n", route)
 		stranger := netip.MustParseAddrPort("203.0.113.9:5060")
-		w.receive(stranger, fmt.Sprintf(bye, stranger, 1))
+		w.receive(stranger, strings.Replace(fmt.Sprintf(bye, stranger, 1), "tag=far", "tag=guessed", 1))
 		w.next(stranger, "SIP/2.0 403")
 		w.receive(farB, fmt.Sprintf(bye, farB, 2))
 		w.receive(caller, response(w.next(caller, "BYE"), 200, "alice"))

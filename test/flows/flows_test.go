@@ -1,7 +1,6 @@
 package flows
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,45 +10,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(devserver.Main(m)) }
-
-type api struct{ *devserver.Server }
-
-func (a api) CreateEndpoint(prefix string, fields map[string]any) (devserver.Endpoint, error) {
-	body := map[string]any{"username": devserver.Name(prefix), "password": devserver.Password}
-	for k, v := range fields {
-		body[k] = v
-	}
-	var e devserver.Endpoint
-	status, err := a.API("POST", "Endpoint/", body, &e)
-	if err == nil && status != 201 {
-		err = fmt.Errorf("status %d", status)
-	}
-	e.Password = devserver.Password
-	return e, err
-}
-
-func (a api) ChangeEndpoint(id string, fields map[string]any) error {
-	status, err := a.API("POST", "Endpoint/"+id+"/", fields, nil)
-	if err == nil && status != 202 {
-		err = fmt.Errorf("status %d", status)
-	}
-	return err
-}
-
-func (a api) CanCall(id, to string, media []string) (map[string]any, error) {
-	answer := map[string]any{}
-	status, err := a.API("POST", "Endpoint/"+id+"/CanCall/", map[string]any{"to": to, "media": media}, &answer)
-	if err == nil && status != 200 {
-		err = fmt.Errorf("status %d", status)
-	}
-	return answer, err
-}
-
-func (a api) Registered(id string) (string, error) {
-	var e devserver.Endpoint
-	_, err := a.API("GET", "Endpoint/"+id+"/", nil, &e)
-	return e.Registered, err
-}
 
 // Every *.flow file is a case. A flow fails with its line and what came instead.
 func TestFlows(t *testing.T) {
@@ -68,7 +28,7 @@ func TestFlows(t *testing.T) {
 				t.Fatalf("%s: %v", file, err)
 			}
 			s := devserver.Shared(t)
-			if err := Play(string(text), s.Target(), api{s}); err != nil {
+			if err := Play(string(text), Setting{Target: s.Target(), API: ServerAPI{s}}); err != nil {
 				t.Errorf("%s: %v", file, err)
 			}
 		})

@@ -290,6 +290,11 @@ func (r *run) capture(m *sippeer.Message, variable, name, pattern string) error 
 			return err
 		}
 		found := re.FindStringSubmatch(value)
+		for _, other := range m.All(name) { // the first value that matches
+			if len(found) < 2 {
+				found = re.FindStringSubmatch(other)
+			}
+		}
 		if len(found) < 2 {
 			return fmt.Errorf("%s is %q, which /%s/ does not match with one group", name, value, pattern)
 		}

@@ -41,9 +41,19 @@ type peer struct {
 
 func (p *peer) uri() string { return "sip:" + p.phone.Username + "@" + p.host }
 
+// Setting is what a flow is played against.
+type Setting struct {
+	Target sippeer.Target
+	API    API
+	// Far returns where phones of another server's domain connect; nil: there is
+	// no such server.
+	Far func(domain string) sippeer.Target
+}
+
 // run is one flow being played.
 type run struct {
 	target sippeer.Target
+	far    func(domain string) sippeer.Target
 	api    API
 	peers  map[string]*peer
 	order  []*peer
@@ -51,12 +61,13 @@ type run struct {
 }
 
 // Play plays a flow against a server.
-func Play(text string, target sippeer.Target, api API) error {
+func Play(text string, s Setting) error {
 	steps, err := ParseScript(text)
 	if err != nil {
 		return err
 	}
-	r := &run{target: target, api: api, peers: map[string]*peer{}, vars: map[string]string{
+	target := s.Target
+	r := &run{target: target, far: s.Far, api: s.API, peers: map[string]*peer{}, vars: map[string]string{
 		"domain": target.Domain, "server.udp": target.UDP, "server.tcp": target.TCP, "server.tls": target.TLS,
 	}}
 	defer r.close()
@@ -94,6 +105,8 @@ func (r *run) step(s Step) error {
 	switch s.Verb {
 	case "phone", "stranger":
 		return r.declare(s)
+	case "far":
+		return r.declareFar(s)
 	case "set":
 		return r.set(s)
 	}
@@ -192,6 +205,27 @@ func (r *run) declare(s Step) error {
 	return nil
 }
 
+// declareFar handles «far NAME TRANSPORT DOMAIN [user=…]»: a phone that registers,
+// without a password, with the server of another domain.
+func (r *run) declareFar(s Step) error {
+	if len(s.Args) < 3 || r.far == nil {
+		return fmt.Errorf("want «far name transport domain», and a server of that domain")
+	}
+	p := &peer{name: s.Args[0], host: s.Args[2], dialogs: map[string]*dialog{}, ignored: map[string]bool{}, seen: map[string]bool{}, known: true}
+	username := devserver.Name(p.name)
+	if len(s.Args) > 3 {
+		username = strings.TrimPrefix(s.Args[3], "user=")
+	}
+	var err error
+	if p.phone, err = sippeer.NewPhone(r.far(p.host), s.Args[1], username, ""); err != nil {
+		return err
+	}
+	p.conn, p.contact = p.phone.Conn, p.phone.Contact
+	r.peers[p.name] = p
+	r.order = append(r.order, p)
+	return r.register(p, 600)
+}
+
 // connect gives the peer its endpoint, unless it is a stranger or shares one,
 // and its connection.
 func (r *run) connect(p *peer, s Step, fields map[string]any) (err error) {
@@ -225,7 +259,7 @@ func (r *run) register(p *peer, expires int) error {
 		return fmt.Errorf("REGISTER is answered with\n%s", resp)
 	}
 	p.granted = resp
-	p.known = expires > 0 && p.conn.Transport != "udp"
+	p.known = p.known && p.endpoint.ID == "" || expires > 0 && p.conn.Transport != "udp"
 	return nil
 }
 
@@ -379,7 +413,11 @@ func (r *run) change(p *peer, args []string) error {
 // quiet proves that nothing has come: a round trip to the server is made, and
 // the mailbox is looked at after it.
 func (r *run) quiet(p *peer) error {
-	if err := p.conn.Ping(r.target.Domain); err != nil {
+	domain := r.target.Domain
+	if r.far != nil && p.endpoint.ID == "" {
+		domain = p.phone.Domain // a far phone's own
+	}
+	if err := p.conn.Ping(domain); err != nil {
 		return err
 	}
 	if left := r.unread(p); len(left) > 0 {

@@ -62,7 +62,7 @@ func parseStep(text string) (Step, error) {
 	words := strings.Fields(text)
 	step := Step{Text: text}
 	switch words[0] {
-	case "phone", "stranger", "set":
+	case "phone", "stranger", "far", "set":
 		if len(words) < 3 {
 			return step, fmt.Errorf("%q needs a name and more", words[0])
 		}
@@ -73,7 +73,7 @@ func parseStep(text string) (Step, error) {
 		return step, nil
 	}
 	if len(words) < 2 || !verbs[words[1]] {
-		return step, fmt.Errorf("%q: want «peer verb …», «phone …», «stranger …» or «set …»", text)
+		return step, fmt.Errorf("%q: want «peer verb …», «phone …», «stranger …», «far …» or «set …»", text)
 	}
 	step.Peer, step.Dialog, _ = strings.Cut(words[0], "@")
 	step.Verb, step.Args = words[1], words[2:]
