@@ -240,6 +240,9 @@ func (c Config) LocationPath() string { return filepath.Join(c.DataDir, "binding
 // EventsPath is the folder of the events.
 func (c Config) EventsPath() string { return filepath.Join(c.DataDir, "events") }
 
+// CallsPath is the folder of the journal of calls in progress.
+func (c Config) CallsPath() string { return filepath.Join(c.DataDir, "calls") }
+
 // CertFiles returns the certificate and key of a listener: its own or the
 // default ones.
 func (c Config) CertFiles(l Listener) (cert, key string) {

@@ -115,6 +115,7 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 
 	proxy := p.proxy.Stats()
 	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)
+	counter("calls_unkept_total", "Changes of calls in progress that the journal did not take: a restart may not know them.", proxy.Unkept)
 	records := s.records.Stats()
 	counter("call_records_total", "Call records stored.", records.Saved)
 	counter("call_records_dropped_total", "Call records lost because the database took none for too long.", records.Dropped)

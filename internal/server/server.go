@@ -61,6 +61,7 @@ type Server struct {
 	events   *eventlog.Log
 	hub      *event.Hub
 	records  *callrecord.Outbox
+	callLog  location.Journal // of calls in progress
 	api      *http.Server
 	apiAddr  netip.AddrPort
 	apiConn  net.Listener
@@ -91,7 +92,8 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.store, s.accounts = db.store, db.service
 	dir := directory.New()
-	s.records = callrecord.NewOutbox(callrecord.OutboxConfig{Store: db.store, Retention: cfg.Calls.RecordRetention, Logger: s.logger.With("package", "callrecord")})
+	s.records = callrecord.NewOutbox(callrecord.OutboxConfig{Store: db.store, Retention: cfg.Calls.RecordRetention, Logger: s.logger.With("package", "callrecord"),
+		Saved: func(ids []callrecord.ID) { s.path.proxy.Stored(ids) }})
 	if err := dir.Load(ctx, s.store); err != nil {
 		return fmt.Errorf("load endpoints: %w", err)
 	}
@@ -100,6 +102,11 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
 	s.journal = journal
+	callLog, err := locationlog.Open(locationlog.Config{Dir: cfg.CallsPath(), Logger: s.logger.With("package", "locationlog")})
+	if err != nil {
+		return fmt.Errorf("calls %s: %w", cfg.CallsPath(), err)
+	}
+	s.callLog = callLog
 	return s.build(ctx, dir, db.master)
 }
 
@@ -180,10 +187,13 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop, Trunks: phones{p.trunks, dir},
-		Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
+		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err
+	}
+	if err := p.proxy.Load(); err != nil {
+		return fmt.Errorf("calls %s: %w", cfg.CallsPath(), err)
 	}
 	s.upstream = siptrunk.New(siptrunk.Config{
 		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Logger: s.logger.With("package", "siptrunk"),
@@ -339,7 +349,7 @@ func (s *Server) Run(ctx context.Context) error {
 	cancel()
 	err = errors.Join(err, group.Wait())
 	s.flushRecords(ctx)
-	return errors.Join(err, s.closeStores())
+	return errors.Join(err, s.path.proxy.Flush(), s.closeStores())
 }
 
 // flushTime is how long a stopping server tries to store the last call records.
@@ -391,6 +401,9 @@ func (s *Server) closeStores() error {
 	var err error
 	if s.journal != nil {
 		err = s.journal.Close()
+	}
+	if s.callLog != nil {
+		err = errors.Join(err, s.callLog.Close())
 	}
 	if s.store != nil {
 		err = errors.Join(err, s.store.Close())

@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -43,17 +44,24 @@ func (p *Proxy) touch(k *cookie, t tag, sender int, req *sip.Message, now time.T
 	if d == nil {
 		return dialogOpen // early, or one too many to be followed
 	}
-	d.learn(req, req.Method, sender, now)
+	changed := d.learn(req, req.Method, sender, now)
 	if req.Method == sip.ACK {
 		d.acked = true
 	} else if req.CSeq > d.cseq[sender] {
 		d.cseq[sender] = req.CSeq
+		changed = changed || req.Method != sip.BYE
+	}
+	if changed {
+		p.keep(c)
 	}
 	return dialogOpen
 }
 
-// started tells of a call that is on its way.
-func (p *Proxy) started(c *call) {
+// begun tells of a call that is on its way.
+func (p *Proxy) begun(c *call) {
+	if p.journal != nil && c.invite {
+		p.journal.rings(c, time.UnixMilli(c.start))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.publish(c, callrecord.Started)
@@ -70,14 +78,17 @@ func (p *Proxy) refreshed(c *call, a *Admission, resp *sip.Message, now time.Tim
 	if d == nil || c.over {
 		return
 	}
-	d.learn(resp, resp.CSeqMethod, 1-a.sender, now)
+	before := d.expires
+	if d.learn(resp, resp.CSeqMethod, 1-a.sender, now) || d.expires != before {
+		p.keep(c)
+	}
 	p.watchSession(c, d, now)
 }
 
 // fromCookie opens a call of a process before this one, of which its cookie is
 // all there is; nil when it is known to be over.
 func (p *Proxy) fromCookie(k *cookie, t tag, now time.Time) *call {
-	if k.Epoch == p.calls.epoch || p.calls.hasEnded(k.Call, t) {
+	if k.Epoch == p.calls.epoch || p.calls.hasEnded(k.Call, t) || p.endedBefore(k) {
 		return nil
 	}
 	c := &call{id: k.Call, epoch: k.Epoch, invite: k.Invite, from: k.Caller, seen: now.UnixMilli()}
@@ -120,6 +131,7 @@ func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
 		c.answer, c.status, c.codec = now.UnixMilli(), resp.Status, codecOf(resp.Body)
 		p.publish(c, callrecord.Answered)
 	}
+	p.keep(c)
 	p.watchSession(c, d, now)
 }
 
@@ -234,6 +246,7 @@ func (p *Proxy) finish(c *call, at time.Time) {
 		c.line = nil
 	}
 	p.calls.over(c)
+	p.keep(c)
 	p.publish(c, callrecord.Ended)
 	if c.byUs {
 		p.Transactions.AfterFunc(remembered, func() { p.calls.forget(c.id) })
@@ -288,16 +301,38 @@ func (p *Proxy) sessionDue(c *call) {
 // sweepEvery is how often one shard is swept; all are within five minutes.
 const sweepEvery = 10 * time.Second
 
-// Run forgets calls that nobody ends, until ctx ends.
+// tidyEvery is how often the journal is tidied.
+const tidyEvery = 500 * time.Millisecond
+
+// Run keeps the journal of calls and forgets those that nobody ends, until ctx
+// ends; what the journal is to hold is written then. The transport listens when
+// it begins.
 func (p *Proxy) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for shard := 0; ; shard = (shard + 1) % callShards {
+	p.sayFarewell()
+	if p.journal == nil {
+		return p.sweeps(ctx)
+	}
+	written := make(chan error, 1)
+	go func() { written <- p.journal.run(ctx, p.Logger) }()
+	return errors.Join(p.sweeps(ctx), <-written)
+}
+
+func (p *Proxy) sweeps(ctx context.Context) error {
+	sweep, tidy := time.NewTicker(sweepEvery), time.NewTicker(tidyEvery)
+	defer sweep.Stop()
+	defer tidy.Stop()
+	shard := 0
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-tick.C:
+		case now := <-sweep.C:
 			p.sweep(shard, now)
+			shard = (shard + 1) % callShards
+		case now := <-tidy.C:
+			if p.journal != nil {
+				p.tidy(now)
+			}
 		}
 	}
 }

@@ -57,6 +57,9 @@ type Config struct {
 	Policy Policy
 	// Domain stands in the Warning of refusals.
 	Domain string
+	// Journal keeps the state of calls in progress; nil: a restart knows them by
+	// their cookies alone. It is the caller's to close, after Run.
+	Journal location.Journal
 	// Key seals dialog cookies; the same after a restart.
 	Key      []byte
 	MaxCalls int           // calls open at the same time; 0 means 200,000
@@ -81,13 +84,16 @@ type Config struct {
 // Proxy forwards requests.
 type Proxy struct {
 	Config
-	sealer   sealer
-	calls    *calls
-	ringing  ringing
-	merged   *merged
-	loopSeed maphash.Seed
-	buffers  sync.Pool // of *[]byte: neither transactions nor the transport keep what they are given
-	stats    counters
+	sealer    sealer
+	calls     *calls
+	ringing   ringing
+	journal   *journal
+	farewells []farewell // to send when Run begins
+	started   time.Time
+	merged    *merged
+	loopSeed  maphash.Seed
+	buffers   sync.Pool // of *[]byte: neither transactions nor the transport keep what they are given
+	stats     counters
 }
 
 type counters struct{ forwarded, refused, stray atomic.Uint64 }
@@ -98,6 +104,7 @@ type Stats struct {
 	Refused   uint64 // in-dialog requests refused for their cookie
 	Stray     uint64 // ACKs dropped
 	Calls     int
+	Unkept    uint64 // changes of calls that the journal did not take
 }
 
 // New makes a Proxy.
@@ -119,13 +126,17 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{Config: c, sealer: s, calls: newCalls(c.MaxCalls), ringing: ringing{forks: map[uint64][]*fork{}}, merged: newMerged(), loopSeed: maphash.MakeSeed()}
+	p.started = time.Now()
+	if c.Journal != nil {
+		p.journal = &journal{Journal: c.Journal, wake: make(chan struct{}, 1), epochs: map[uint32]bool{}}
+	}
 	p.buffers.New = func() any { b := make([]byte, 0, 4096); return &b }
 	return p, nil
 }
 
 // Stats returns the counts.
 func (p *Proxy) Stats() Stats {
-	return Stats{Forwarded: p.stats.forwarded.Load(), Refused: p.stats.refused.Load(), Stray: p.stats.stray.Load(), Calls: p.calls.count()}
+	return Stats{Forwarded: p.stats.forwarded.Load(), Refused: p.stats.refused.Load(), Stray: p.stats.stray.Load(), Calls: p.calls.count(), Unkept: p.journal.lost()}
 }
 
 // Caller is the sending side of a request without a To tag, as authenticated.
@@ -199,7 +210,7 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 		}
 		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.live.invite,
 			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
-		p.started(f.live)
+		p.begun(f.live)
 	}
 	return true
 }

@@ -30,6 +30,7 @@ type world struct {
 	bindings map[location.Key][]location.Binding
 	feeds    callrecord.Feeds
 	records  []*callrecord.Record
+	stop     func() // of the process that restart began
 }
 
 // Put keeps the records of finished calls.
@@ -89,7 +90,7 @@ func binding(addr netip.AddrPort) location.Binding {
 func inWorld(t *testing.T, f func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, inbox: map[netip.AddrPort][]string{}, dead: map[netip.AddrPort]bool{}, bindings: map[location.Key][]location.Binding{}}
-		w.layer = siptransaction.New(siptransaction.Config{Sender: w, Handler: w})
+		w.layer = newLayer(w)
 		var err error
 		w.proxy, err = New(Config{Transport: w, Transactions: w.layer, Bindings: w, Feeds: &w.feeds, Records: w, Key: []byte("key"), Logger: slog.New(slog.DiscardHandler),
 			Ours: func(host string, port uint16) bool { return host == "192.0.2.1" }})
@@ -100,6 +101,10 @@ func inWorld(t *testing.T, f func(w *world)) {
 		f(w)
 		w.layer.Close()
 	})
+}
+
+func newLayer(w *world) *siptransaction.Layer {
+	return siptransaction.New(siptransaction.Config{Sender: w, Handler: w})
 }
 
 func parse(t *testing.T, text string) *sip.Message {

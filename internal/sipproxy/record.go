@@ -17,13 +17,14 @@ type Records interface {
 func (p *Proxy) publish(c *call, typ callrecord.EventType) {
 	keep := typ == callrecord.Ended && p.Records != nil
 	tell := p.Feeds != nil && p.Feeds.Watched()
-	if !c.invite || !keep && !tell {
+	if !c.invite {
 		return
 	}
-	records := c.records()
-	if len(records) == 0 {
-		return
+	var records []*callrecord.Record
+	if keep || tell {
+		records = c.records()
 	}
+	keep = keep && len(records) > 0
 	if tell {
 		at := time.Now().UTC()
 		for _, r := range records {
@@ -32,6 +33,8 @@ func (p *Proxy) publish(c *call, typ callrecord.EventType) {
 	}
 	if keep {
 		p.Records.Put(records)
+	} else if typ == callrecord.Ended {
+		p.Stored([]CallID{c.id})
 	}
 }
 

@@ -30,6 +30,17 @@ func (c *Client) Cancel(extra []byte) {
 	c.layer.run(e)
 }
 
+// CancelMessage returns the CANCEL that Cancel would send, whole, or nil once the
+// request needs none.
+func (c *Client) CancelMessage(extra []byte) []byte {
+	c.shard.mu.Lock()
+	defer c.shard.mu.Unlock()
+	if c.method != sip.INVITE || c.request == nil {
+		return nil
+	}
+	return c.layer.makeCancel(c.request, extra)
+}
+
 // cancel makes the CANCEL and the limit to the wait after it. The shard is
 // locked.
 func (c *Client) cancel(e []effect) []effect {

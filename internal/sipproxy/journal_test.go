@@ -1,0 +1,222 @@
+package sipproxy
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"onhook/internal/callrecord"
+	"onhook/internal/location"
+)
+
+// notebook is a journal in memory.
+type notebook struct {
+	mu      sync.Mutex
+	records map[location.Key][]byte
+}
+
+func (n *notebook) Commit(batch []location.Record) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range batch {
+		if len(r.Value) == 0 {
+			delete(n.records, r.Key)
+		} else {
+			n.records[r.Key] = append([]byte(nil), r.Value...)
+		}
+	}
+	return nil
+}
+
+func (n *notebook) Load(f func(location.Key, []byte) error) error {
+	n.mu.Lock()
+	all := maps.Clone(n.records)
+	n.mu.Unlock()
+	for key, value := range all {
+		if err := f(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *notebook) Get(location.Key, []byte) ([]byte, error) { return nil, nil }
+func (n *notebook) Close() error                             { return nil }
+
+// journalled gives the world's proxy a journal.
+func (w *world) journalled() *notebook {
+	w.t.Helper()
+	n := &notebook{records: map[location.Key][]byte{}}
+	w.proxy.Config.Journal = n
+	w.restart()
+	return n
+}
+
+// restart puts another process in the proxy's place: what the last one had in
+// memory is gone. It runs until the test ends.
+func (w *world) restart() {
+	w.t.Helper()
+	if w.stop != nil {
+		w.stop()
+	}
+	layer := newLayer(w)
+	w.layer = layer
+	c := w.proxy.Config
+	c.Transactions = layer
+	proxy, err := New(c)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.proxy = proxy
+	if err := proxy.Load(); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = layer.Run(ctx) })
+	running.Go(func() {
+		if err := proxy.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	})
+	w.stop = func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// An established call goes on after a restart: it is live, its re-INVITEs and
+// BYEs are let in, it can be ended, and its record tells the whole of it.
+func TestCallIsResumed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.journalled()
+		began := time.Now()
+		_, ok := w.established()
+		time.Sleep(2 * time.Second)
+		w.restart()
+		live := w.proxy.Live("MA_ALICE")
+		if len(live) != 1 || live[0].Status != callrecord.InProgress || !live[0].Start.Equal(began) {
+			t.Fatalf("live: %+v", live)
+		}
+		w.receive(caller, inDialog("INFO", 5, ok))
+		w.receive(deviceA, response(w.next(deviceA, "INFO"), 200, "a"))
+		w.next(caller, "SIP/2.0 200")
+		time.Sleep(time.Second)
+		w.restart()
+		time.Sleep(time.Second)
+		if !w.proxy.End(live[0].ID, EndByAPI) {
+			t.Fatal("not ended")
+		}
+		if m := w.next(deviceA, "BYE sip:bob@192.0.2.20:5060 "); m.CSeq <= 5 || m.To.Tag() != "a" {
+			t.Errorf("%s", m.Bytes())
+		}
+		w.next(caller, "BYE sip:alice@192.0.2.10:5060 ")
+		if r := w.record("MA_BOB"); r.Cause != callrecord.EndedByAPI || r.Duration(time.Time{}) != 4*time.Second {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// The cookie of a call that ended before a restart is worth nothing after it.
+func TestEndedCallStaysEnded(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.journalled()
+		_, ok := w.established()
+		w.receive(caller, inDialog("BYE", 2, ok))
+		w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+		w.next(caller, "SIP/2.0 200")
+		time.Sleep(time.Second)
+		w.proxy.Stored([]CallID{w.record("MA_ALICE").ID})
+		time.Sleep(time.Second)
+		refused := func(cseq int) {
+			t.Helper()
+			w.restart()
+			w.receive(caller, inDialog("INFO", cseq, ok))
+			w.next(caller, "SIP/2.0 403")
+			w.nothing(deviceA)
+			if live := w.proxy.Live("MA_ALICE"); len(live) != 0 {
+				t.Errorf("live: %+v", live)
+			}
+		}
+		refused(3)
+		time.Sleep(3 * longestRing) // its ID is forgotten
+		if len(n.records) != 1 {
+			t.Errorf("%d records are left in the journal", len(n.records))
+		}
+		refused(4)
+	})
+}
+
+// A record that was not stored before a restart is handed on after it.
+func TestLateRecord(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.journalled()
+		w.begin(invite, udp(caller), alice, binding(deviceA))
+		w.receive(deviceA, response(w.next(deviceA, "INVITE"), 486, "a"))
+		want := w.record("MA_ALICE")
+		time.Sleep(time.Second)
+		w.records = nil
+		w.restart()
+		if got := w.record("MA_ALICE"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, wants\n%+v", got, want)
+		}
+	})
+}
+
+// The phones of a call that rang at the restart are told that it is over.
+func TestRingingAtRestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.journalled()
+		w.begin(invite, udp(caller), alice, binding(deviceA))
+		w.next(caller, "SIP/2.0 100")
+		a := w.next(deviceA, "INVITE")
+		w.receive(deviceA, response(a, 180, "a"))
+		w.next(caller, "SIP/2.0 180")
+		time.Sleep(3 * time.Second)
+		w.restart()
+		m := w.next(caller, "SIP/2.0 480")
+		if m.CSeqMethod != "INVITE" || m.To.Tag() == "" || field(m, ReasonHeader) != "server.restarted" || m.Via.Branch() != "z9hG4bKinvite" {
+			t.Errorf("%s", m.Bytes())
+		}
+		c := w.next(deviceA, "CANCEL sip:bob@192.0.2.20:5060 ")
+		if c.Via.Branch() != a.Via.Branch() {
+			t.Errorf("the CANCEL's branch is %s, the INVITE's %s", c.Via.Branch(), a.Via.Branch())
+		}
+		if r := w.record("MA_ALICE"); r.Reason != "server.restarted" || r.Live() || !r.Answer.IsZero() {
+			t.Errorf("%+v", r)
+		}
+		if live := w.proxy.Live("MA_ALICE"); len(live) != 0 {
+			t.Errorf("live: %+v", live)
+		}
+	})
+}
+
+// A record of the journal that cannot be read is given up, whatever is in it.
+func TestDamagedCall(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.journalled()
+		w.established()
+		time.Sleep(time.Second)
+		n.mu.Lock()
+		var whole []byte
+		for key, value := range n.records {
+			if key != epochsKey {
+				whole = value
+			}
+		}
+		n.mu.Unlock()
+		r := &journalReader{b: whole[2:]}
+		if c := readCall(r); r.failed || len(r.b) != 0 || !strings.Contains(c.fromHeader, "alice") {
+			t.Fatal("the whole one cannot be read")
+		}
+		for n := range whole[:len(whole)-1] {
+			if _, err := w.proxy.restore(whole[:n], time.Now()); err == nil && n > 0 {
+				t.Errorf("cut at %d, it is taken", n)
+			}
+		}
+	})
+}
