@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 
 	"onhook/internal/location"
@@ -87,9 +89,37 @@ func Run(t *testing.T, open func(t *testing.T) location.Journal) {
 	expect("after many batches", all)
 	reopen()
 	expect("many batches reopened", all)
+	besides(t, j, commit)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// besides calls Get while values of ever other sizes are committed.
+func besides(t *testing.T, j location.Journal, commit func(...location.Record)) {
+	t.Helper()
+	const key = 77
+	done := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			v, err := j.Get(key, nil)
+			if err != nil || len(bytes.Trim(v, string(v[:min(1, len(v))]))) > 0 {
+				t.Errorf("Get beside Commit: %q, %v", v, err)
+				return
+			}
+		}
+	})
+	for i := range 200 {
+		commit(rec(key, strings.Repeat(string(rune('a'+i%26)), i*7)), rec(78, strings.Repeat("x", 2000)))
+	}
+	close(done)
+	reader.Wait()
 }
 
 func rec(key location.Key, value string) location.Record {
