@@ -83,6 +83,7 @@ type Config struct {
 	Service       Service
 	Registrations Registrations
 	DryRun        DryRun
+	Traces        Traces
 	Calls         Calls
 	Records       callrecord.Store
 	Events        Events

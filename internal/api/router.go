@@ -35,6 +35,8 @@ var routes = compile([]route{
 		"GET": (*handler).listBindings, "DELETE": (*handler).endBindings}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Registration/{binding_id}/", methods: map[string]serveFunc{
 		"DELETE": (*handler).endBinding}},
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Trace/", methods: map[string]serveFunc{
+		"GET": (*handler).trace}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/CanCall/", methods: map[string]serveFunc{
 		"POST": (*handler).canCall}},
 	{template: "/v1/Account/{auth_id}/Application/", methods: map[string]serveFunc{

@@ -29,6 +29,7 @@ type Config struct {
 	API             API            `yaml:"api" doc:"The REST API, with /healthz, /readyz and /metrics."`
 	Registrar       Registrar      `yaml:"registrar" doc:"How long registrations live."`
 	Calls           Calls          `yaml:"calls" doc:"Calls and their records."`
+	Trace           Trace          `yaml:"trace" doc:"The SIP messages of each endpoint's last attempts, for GET …/Endpoint/{id}/Trace/. Credentials and media keys are masked."`
 	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
 	Events          Events         `yaml:"events" doc:"What happened, for event streams and webhooks."`
 	Limits          Limits         `yaml:"limits" doc:"What one source may use, and what the server holds at most. A source is an IPv4 address or an IPv6 /64. What exceeds a limit is counted in /metrics."`
@@ -123,6 +124,13 @@ const (
 	ProbeOff = "off"
 )
 
+// Trace is what is kept of endpoints' attempts to register and to call.
+type Trace struct {
+	Megabytes           int `yaml:"max_megabytes" doc:"Memory for all of it; the oldest attempts go first. 0: nothing is recorded."`
+	AttemptsPerEndpoint int `yaml:"attempts_per_endpoint" doc:"How many attempts of one endpoint are kept."`
+	AttemptsPerSecond   int `yaml:"attempts_per_second" doc:"How many attempts are recorded a second; of more, only so many."`
+}
+
 // Auth is digest authentication (RFC 7616, RFC 8760).
 type Auth struct {
 	NonceTTL          time.Duration `yaml:"nonce_ttl" doc:"How long a nonce may be used. Afterwards the client gets a fresh one without asking its user."`
@@ -192,6 +200,7 @@ func Default() Config {
 			ServiceRoute:   true,
 		},
 		Calls: Calls{RecordRetention: 90 * 24 * time.Hour},
+		Trace: Trace{Megabytes: 64, AttemptsPerEndpoint: 20, AttemptsPerSecond: 200},
 		Auth: Auth{
 			NonceTTL:       time.Hour,
 			Bans:           BansOn,

@@ -47,6 +47,7 @@ func (c Config) problems() []Problem {
 	if c.Calls.RecordRetention != 0 {
 		k.between("calls.record_retention", c.Calls.RecordRetention, time.Hour, 100*365*24*time.Hour)
 	}
+	k.trace(c.Trace)
 	k.auth(c.Auth)
 	k.events(c.Events)
 	k.limits(c.Limits)
@@ -71,6 +72,21 @@ func (k *checker) domains(domains []string) {
 		}
 		if slices.ContainsFunc(domains[:i], func(o string) bool { return strings.EqualFold(o, d) }) {
 			k.add(path, "%q is there twice", d)
+		}
+	}
+}
+
+func (k *checker) trace(t Trace) {
+	for _, n := range []struct {
+		key              string
+		value, low, high int
+	}{
+		{"max_megabytes", t.Megabytes, 0, 16_384},
+		{"attempts_per_endpoint", t.AttemptsPerEndpoint, 1, 1000},
+		{"attempts_per_second", t.AttemptsPerSecond, 1, 100_000},
+	} {
+		if n.value < n.low || n.value > n.high {
+			k.add("trace."+n.key, "%d is not between %d and %d", n.value, n.low, n.high)
 		}
 	}
 }

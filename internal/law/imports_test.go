@@ -48,6 +48,7 @@ var ours = map[string][]string{
 	"internal/siptransaction": {"internal/sip"},
 	"internal/sipauth":        {"internal/sip"},
 	"internal/sipresolve":     {"internal/sip"},
+	"internal/siptrace":       {"internal/sip"},
 	// what the server does with a request
 	"internal/sipprobe":  {"internal/sip", "internal/location"},
 	"internal/sipevent":  {"internal/sip", "internal/siptransaction", "internal/location", "internal/sipgruu"},

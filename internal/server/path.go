@@ -24,6 +24,7 @@ import (
 	"onhook/internal/sipprobe"
 	"onhook/internal/sipproxy"
 	"onhook/internal/sipresolve"
+	"onhook/internal/siptrace"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
 	"onhook/internal/trunk"
@@ -42,6 +43,7 @@ type path struct {
 	names        *names
 	directory    *directory.Directory
 	transport    *siptransport.Transport
+	traces       *siptrace.Recorder // nil: off
 	transactions *siptransaction.Layer
 	auth         *sipauth.Authenticator
 	bans         *authban.Bans // nil: off
@@ -81,6 +83,7 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 	if flow.Transport == sip.UDP && m.Method != sip.REGISTER { // which the registrar sees, once it is authenticated
 		p.index.Heard(flow)
 	}
+	p.traces.In(m, flow)
 	if p.transactions.Receive(m, flow) || !m.IsRequest() {
 		return
 	}
@@ -466,7 +469,7 @@ func (p *path) refuse(m *sip.Message, flow sip.Flow, status int, reason, sentenc
 
 func (p *path) send(m *sip.Message, flow sip.Flow, msg []byte) {
 	// An answer that cannot be sent has nobody left to be told; the transport counts it.
-	_ = p.transport.Send(siptransaction.ResponseFlow(m, flow), msg)
+	_ = p.tap().Send(siptransaction.ResponseFlow(m, flow), msg)
 }
 
 // toTag is the tag of a stateless response: the same for a retransmission (RFC

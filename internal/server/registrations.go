@@ -66,6 +66,7 @@ func (p *path) closeFlows(ended []location.Binding) {
 // creation before any device can register, a deletion after all are gone.
 func (s *Server) changed(ctx context.Context, c account.Change) {
 	if c.Kind == account.Deleted {
+		s.path.traces.Forget(uint64(c.Before.ID))
 		s.hub.Leaving(c.Before)
 		defer s.hub.Changed(c)
 	} else {

@@ -56,6 +56,10 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	}
 	counter("keepalives_total", "Keepalives answered.", transport.Pings)
 
+	traces := p.traces.Stats()
+	gauge("trace_bytes", "Memory of the recorded attempts to register and to call.", traces.Bytes)
+	gauge("trace_endpoints", "Endpoints with recorded attempts.", traces.Endpoints)
+
 	tx := p.transactions.Stats()
 	counter("transactions_total", "Transactions begun.", tx.ServersBegun, "side", "server")
 	counter("transactions_total", "Transactions begun.", tx.ClientsBegun, "side", "client")

@@ -33,6 +33,7 @@ import (
 	"onhook/internal/sipauth"
 	"onhook/internal/sipgruu"
 	"onhook/internal/sipproxy"
+	"onhook/internal/siptrace"
 	"onhook/internal/siptransaction"
 	"onhook/internal/siptransport"
 	"onhook/internal/siptrunk"
@@ -157,7 +158,11 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 			Handshake: cfg.Limits.HandshakeTimeout, FirstMessage: cfg.Limits.FirstMessageTimeout, Idle: cfg.Limits.IdleTimeout,
 		},
 	}, p)
-	p.transactions = siptransaction.New(siptransaction.Config{Sender: p.transport, Handler: p, MaxTransactions: cfg.Limits.Transactions})
+	if cfg.Trace.Megabytes > 0 {
+		p.traces = siptrace.New(siptrace.Config{MaxBytes: cfg.Trace.Megabytes << 20, PerEndpoint: cfg.Trace.AttemptsPerEndpoint,
+			Rate: float64(cfg.Trace.AttemptsPerSecond), Owners: p.owners, Local: p.localAddr})
+	}
+	p.transactions = siptransaction.New(siptransaction.Config{Sender: p.tap(), Handler: p, MaxTransactions: cfg.Limits.Transactions})
 	p.bans = newBans(cfg.Auth)
 	p.auth = sipauth.New(sipauth.Config{Banned: p.banned, Key: nonceKey, NonceTTL: cfg.Auth.NonceTTL, MD5OnlyUserAgents: cfg.Auth.MD5OnlyUserAgents, DisableMD5: cfg.Auth.DisableMD5})
 	p.index = location.New(location.Config{
@@ -185,7 +190,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	s.buildWatchers()
 	p.router = routing.Router{Names: p.names, Bindings: p.index, Phones: p.trunks, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
-		Transport: p.transport, Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
+		Transport: p.tap(), Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop, Trunks: phones{p.trunks, dir},
 		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
@@ -278,7 +283,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.apiConn = listener
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
-			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Ready: s.isReady,
+			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Traces: traces{s.path.traces}, Ready: s.isReady,
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
