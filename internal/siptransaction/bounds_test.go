@@ -39,7 +39,7 @@ func TestAfterFunc(t *testing.T) {
 // After a pause longer than the wheel's turn every timer still fires, once.
 func TestWheelCatchesUp(t *testing.T) {
 	var w wheel
-	w.init()
+	w.init(new(alarm))
 	fired := 0
 	for at := range int64(3000) {
 		n := &node{owner: ownerFunc(func(e []effect) []effect { fired++; return e })}
@@ -62,7 +62,7 @@ func (f ownerFunc) fire(_ *node, e []effect) []effect { return f(e) }
 // A timer stopped by another one of the same tick does not fire.
 func TestWheelStopWithinTick(t *testing.T) {
 	var w wheel
-	w.init()
+	w.init(new(alarm))
 	var a, b node
 	fired := ""
 	a.owner = ownerFunc(func(e []effect) []effect { fired += "a"; w.stop(&b); return e })
@@ -281,7 +281,7 @@ func TestRegisterAllocations(t *testing.T) {
 		}
 		if i%1000 == 0 {
 			now += int64(65 * time.Second / tick)
-			e = l.advance(now, e)
+			e, _ = l.advance(now, e)
 		}
 	}
 	for range 2 * len(branches) {
@@ -310,7 +310,7 @@ func BenchmarkRegister(b *testing.B) {
 		m := ms[i%len(ms)]
 		if i++; i%len(ms) == 0 {
 			now += int64(65 * time.Second / tick)
-			e = l.advance(now, e)
+			e, _ = l.advance(now, e)
 		}
 		if !l.Receive(m, udp) {
 			tx, _ := l.Begin(m, udp)

@@ -100,12 +100,12 @@ func TestRequestRefused(t *testing.T) {
 			t.Error("half a request was sent")
 		}
 		b.want()
-		b.sendErr = errors.New("queue full")
+		b.failSends(errors.New("queue full"))
 		if _, err := b.l.Request(tcp, []byte(request("INFO", cookie+"1")), b); err != b.sendErr {
 			t.Errorf("failing sender: %v", err)
 		}
 		b.idle()
-		b.sendErr = nil
+		b.failSends(nil)
 		b.send("INFO", udp)
 		if _, err := b.l.Request(udp, []byte(request("INFO", cookie+"1")), b); err != ErrDuplicate {
 			t.Errorf("same branch: %v", err)
@@ -121,9 +121,9 @@ func TestRequestRefused(t *testing.T) {
 func TestRetransmissionFailure(t *testing.T) {
 	run(t, Config{}, func(b *bench) {
 		b.send("INFO", udp)
-		b.sendErr = errors.New("queue full")
+		b.failSends(errors.New("queue full"))
 		b.until(500)
-		b.sendErr = nil
+		b.failSends(nil)
 		b.play("INFO", udp, false, []step{{600, "200"}})
 		b.want("0 > INFO", "500 > INFO", "600 up 200")
 		if st := b.l.Stats(); st.SendFailures != 1 {

@@ -1,5 +1,7 @@
 package siptransaction
 
+import "math"
+
 // finished keeps the final responses of answered transactions, so that a
 // retransmitted request gets the same answer (RFC 3261 17.2.2 Completed). All
 // of a layer's live equally long, so they end in the order they came: records
@@ -89,6 +91,14 @@ func (f *finished) expire(now int64) {
 	for f.count > 0 && f.ring[f.first].at <= now {
 		f.drop()
 	}
+}
+
+// next is the tick at which the oldest record ends.
+func (f *finished) next() int64 {
+	if f.count == 0 {
+		return math.MaxInt64
+	}
+	return f.ring[f.first].at
 }
 
 // drop ends the oldest record, and frees the chunks that only it still used.

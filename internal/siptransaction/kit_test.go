@@ -67,6 +67,13 @@ func (b *bench) Send(flow sip.Flow, msg []byte) error {
 	return b.sendErr
 }
 
+// failSends makes Send fail; nil ends it.
+func (b *bench) failSends(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sendErr = err
+}
+
 func (b *bench) Cancel(tx *Server, cancel *sip.Message) { b.note("cancel %v", tx.User()) }
 
 func (b *bench) Response(c *Client, resp *sip.Message) {

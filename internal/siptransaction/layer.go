@@ -3,6 +3,7 @@ package siptransaction
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,7 @@ type Layer struct {
 	scratch   sync.Pool // *[]byte
 	messages  sync.Pool // *sip.Message
 	shards    []shard
+	alarm     alarm
 }
 
 // shard holds the transactions whose keys fall to it, and their timers.
@@ -116,27 +118,53 @@ func New(c Config) *Layer {
 		s.servers = make(map[key]*Server)
 		s.clients = make(map[key]*Client)
 		s.finished.init(c.MaxFinishedBytes / shards)
-		s.wheel.init()
+		s.wheel.init(&l.alarm)
 	}
+	l.alarm.init()
 	return l
 }
 
-// Run drives the timers until ctx ends or Close is called.
+// Run drives the timers until ctx ends or Close is called. It looks at them at
+// every tick while something is due at each, and else sleeps until something is.
 func (l *Layer) Run(ctx context.Context) error {
-	t := time.NewTicker(tick)
+	t := time.NewTimer(l.until(l.now() + 1))
 	defer t.Stop()
 	var e []effect
+	var wake chan struct{} // nil: what is set now may wait for the next tick
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.quit:
 			return nil
+		case <-wake: // a timer was set that ends before this sleep
+			wake = nil
+			t.Reset(l.until(l.now() + 1))
+			continue
 		case <-t.C:
-			e = l.advance(l.now(), e)
 		}
+		now := l.now()
+		l.alarm.until.Store(math.MaxInt64) // whatever is set from here on is told
+		var next int64
+		e, next = l.advance(now, e)
+		l.alarm.until.Store(next)
+		if wake = nil; next > now+1 {
+			wake = l.alarm.wake
+		}
+		t.Reset(l.until(next))
 	}
 }
+
+// until is the time left to a tick.
+func (l *Layer) until(at int64) time.Duration {
+	if at > l.now()+int64(longestSleep/tick) {
+		return longestSleep
+	}
+	return time.Until(l.start.Add(time.Duration(at) * tick))
+}
+
+// longestSleep is how long Run sleeps when nothing is due at all.
+const longestSleep = time.Minute
 
 // Close ends Run. Transactions that are under way are forgotten.
 func (l *Layer) Close() error {
@@ -144,18 +172,21 @@ func (l *Layer) Close() error {
 	return nil
 }
 
-// advance moves every shard's timers to a tick. It returns e for the next time.
-func (l *Layer) advance(now int64, e []effect) []effect {
+// advance moves every shard's timers to a tick. It returns e for the next time,
+// and the tick at which to come again: the next one, or later.
+func (l *Layer) advance(now int64, e []effect) ([]effect, int64) {
+	next := int64(math.MaxInt64)
 	for i := range l.shards {
 		s := &l.shards[i]
 		s.mu.Lock()
 		e = s.wheel.advance(now, e[:0])
 		s.finished.expire(now)
+		next = min(next, s.wheel.next, s.finished.next())
 		s.mu.Unlock()
 		l.run(e)
 		clear(e)
 	}
-	return e
+	return e, max(next, now+1)
 }
 
 // now is the last tick that has begun.

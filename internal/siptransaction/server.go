@@ -230,8 +230,12 @@ func (tx *Server) respondOther(status int, msg []byte) bool {
 // keep stores a final response for Timer J, which is zero on a reliable
 // transport. The shard is locked.
 func (l *Layer) keep(s *shard, k key, flow sip.Flow, msg []byte) {
-	if !flow.Transport.Reliable() {
-		s.stats.dropped += uint64(s.finished.put(k, l.deadline(64*l.config.T1), msg))
+	if flow.Transport.Reliable() {
+		return
+	}
+	s.stats.dropped += uint64(s.finished.put(k, l.deadline(64*l.config.T1), msg))
+	if s.finished.count == 1 {
+		l.alarm.set(s.finished.next())
 	}
 }
 

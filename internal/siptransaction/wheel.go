@@ -1,6 +1,10 @@
 package siptransaction
 
-import "time"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // tick is the wheel's resolution.
 const tick = 10 * time.Millisecond
@@ -24,13 +28,16 @@ type owner interface {
 
 // wheel is a hashed timer wheel. Its shard's lock guards it.
 type wheel struct {
+	alarm *alarm
 	now   int64 // the last tick that was processed
+	next  int64 // nothing is due before; it may be early, never late
 	armed int
 	due   node // list of those whose time has come
 	slots [wheelSlots]node
 }
 
-func (w *wheel) init() {
+func (w *wheel) init(a *alarm) {
+	w.alarm, w.next = a, math.MaxInt64
 	w.due.next, w.due.prev = &w.due, &w.due
 	for i := range w.slots {
 		n := &w.slots[i]
@@ -44,6 +51,28 @@ func (w *wheel) set(n *node, at int64) {
 	n.at = max(at, w.now+1)
 	w.slots[n.at%wheelSlots].push(n)
 	w.armed++
+	if n.at < w.next {
+		w.next = n.at
+		w.alarm.set(n.at)
+	}
+}
+
+// alarm wakes Run where a timer is set that ends before it would look again.
+type alarm struct {
+	until atomic.Int64 // the tick at which it will
+	wake  chan struct{}
+}
+
+func (a *alarm) init() { a.wake = make(chan struct{}, 1) }
+
+func (a *alarm) set(at int64) {
+	if at >= a.until.Load() {
+		return
+	}
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
 }
 
 // stop disarms n and reports whether it was armed.
@@ -59,6 +88,10 @@ func (w *wheel) stop(n *node) bool {
 // advance moves the wheel to a tick and fires what is due, oldest tick first.
 // A timer that another one stops on the same tick does not fire any more.
 func (w *wheel) advance(to int64, e []effect) []effect {
+	if to < w.next {
+		w.now = max(w.now, to)
+		return e
+	}
 	if to-w.now > wheelSlots {
 		w.now = to - wheelSlots // one whole turn sees every timer
 	}
@@ -79,7 +112,20 @@ func (w *wheel) advance(to int64, e []effect) []effect {
 			e = n.owner.fire(n, e)
 		}
 	}
+	w.next = w.nextArmed()
 	return e
+}
+
+// nextArmed is the tick of the next slot that holds a timer.
+func (w *wheel) nextArmed() int64 {
+	if w.armed == 0 {
+		return math.MaxInt64
+	}
+	at := w.now + 1
+	for head := &w.slots[at%wheelSlots]; head.next == head; head = &w.slots[at%wheelSlots] {
+		at++
+	}
+	return at
 }
 
 // push appends n to the list whose head is h.
