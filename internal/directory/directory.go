@@ -181,6 +181,18 @@ func (d *Directory) Enabled(r *Record) bool {
 	return !owner && !main
 }
 
+// Holds reports whether a record's endpoint still has the same secret, and is
+// enabled.
+func (d *Directory) Holds(r *Record) bool {
+	if r.replaced.Load() {
+		now := d.FindID(r.id)
+		if now == nil || now.secret != r.secret {
+			return false
+		}
+	}
+	return d.Enabled(r)
+}
+
 // Entry shows all of a record.
 func (d *Directory) Entry(r *Record) Entry {
 	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Alias: r.alias, Domain: r.domain.Value(),

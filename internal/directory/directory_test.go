@@ -324,3 +324,37 @@ func BenchmarkByName(b *testing.B) {
 		}
 	}
 }
+
+// A record holds until its secret is another, its endpoint gone or its account
+// disabled; other changes do not matter.
+func TestHolds(t *testing.T) {
+	d := New()
+	e := endpoint(1, "alice")
+	d.Apply(created(e))
+	r := d.Find("sip.test", "alice")
+	other := e
+	other.MaxContacts = 3
+	d.Apply(updated(e, other))
+	if !d.Holds(r) {
+		t.Error("not after a change of something else")
+	}
+	d.SetEnabled(e.Owner, false)
+	if d.Holds(r) {
+		t.Error("disabled")
+	}
+	d.SetEnabled(e.Owner, true)
+	changed := other
+	changed.Secret.MD5[0]++
+	d.Apply(updated(other, changed))
+	if d.Holds(r) {
+		t.Error("after a change of the secret")
+	}
+	r = d.Find("sip.test", "alice")
+	if !d.Holds(r) {
+		t.Error("not the new one")
+	}
+	d.Apply(deleted(changed))
+	if d.Holds(r) {
+		t.Error("after the deletion")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"maps"
 	"math"
+	"sync/atomic"
 	"unique"
 
 	"onhook/internal/account"
@@ -22,6 +23,7 @@ type Record struct {
 	secret      account.Secret
 	allow       account.Permissions
 	maxContacts uint8
+	replaced    atomic.Bool // another one, or none, stands in its place
 }
 
 func newRecord(e account.Endpoint) *Record {
@@ -113,6 +115,9 @@ func (d *Directory) put(e account.Endpoint) {
 	ids.mu.Lock()
 	ids.records[r.id] = r
 	ids.mu.Unlock()
+	if old != nil {
+		old.replaced.Store(true)
+	}
 	d.count(old, -1)
 }
 
@@ -126,6 +131,7 @@ func (d *Directory) remove(id account.EndpointID) {
 	ids.mu.Lock()
 	delete(ids.records, id)
 	ids.mu.Unlock()
+	old.replaced.Store(true)
 	d.count(old, -1)
 }
 

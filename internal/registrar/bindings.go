@@ -11,7 +11,7 @@ import (
 // Edit applies the request to the bindings: RFC 3261 10.3 step 7, all or
 // nothing. It renders the 200 while request and bindings are at hand.
 func (g *registration) Edit(s *location.Set) error {
-	if g.r.cfg.Admit != nil && !g.r.cfg.Admit(g.aor.Key, g.aor.Generation) {
+	if g.r.cfg.Admit != nil && !g.r.cfg.Admit(g.aor.Key, g.aor.Credentials) {
 		return errCredentials
 	}
 	if g.outOfOrder(s) {

@@ -37,10 +37,10 @@ type Config struct {
 	GRUUs *sipgruu.GRUUs
 
 	// Admit is asked, under the lock that orders all changes of an
-	// address-of-record, whether AOR.Generation still holds. It closes the gap
+	// address-of-record, whether AOR.Credentials still hold. It closes the gap
 	// between checking a password and saving the binding, in which the password
 	// may have changed. nil admits all.
-	Admit func(key location.Key, generation uint64) bool
+	Admit func(key location.Key, credentials any) bool
 }
 
 // AOR is the address-of-record a REGISTER is for.
@@ -49,7 +49,7 @@ type AOR struct {
 	Username    string // as it stands in the GRUUs of its devices
 	MaxContacts int    // 0: the default
 	Domain      string // named in Warning header fields and GRUUs
-	Generation  uint64 // of its credentials, for Config.Admit
+	Credentials any    // what the request was authenticated with, for Config.Admit
 }
 
 // Replier sends the response; *siptransaction.Server is one. It copies msg.

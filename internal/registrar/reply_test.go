@@ -243,17 +243,17 @@ func check503(t *testing.T, got string) {
 
 // Credentials that change between their check and the edit count.
 func TestAdmit(t *testing.T) {
-	current := uint64(1)
+	current := 1
 	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{
-		Admit: func(key location.Key, generation uint64) bool { return key == 1 && generation == current }})
+		Admit: func(key location.Key, credentials any) bool { return key == 1 && credentials == current }})
 	defer x.Close()
 	reply := newReplier()
-	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Generation: 1}, reply)
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Credentials: 1}, reply)
 	if m := parse(t, <-reply.got); m.Status != 200 {
 		t.Errorf("%d", m.Status)
 	}
 	current = 2
-	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Generation: 1, Domain: "example.com"}, reply)
+	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Credentials: 1, Domain: "example.com"}, reply)
 	if got := <-reply.got; parse(t, got).Status != 403 || !strings.Contains(got, `Warning: 399 example.com "`) {
 		t.Errorf("%s", got)
 	}

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/binary"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -241,20 +240,16 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		aor := registrar.AOR{Key: location.Key(caller.ID()), Username: caller.Username(), MaxContacts: caller.MaxContacts(), Domain: caller.Domain(), Generation: generation(caller)}
+		aor := registrar.AOR{Key: location.Key(caller.ID()), Username: caller.Username(), MaxContacts: caller.MaxContacts(), Domain: caller.Domain(), Credentials: caller}
 		p.registrar.Register(m, flow, aor, tx)
 	}
 }
 
 // admitted reports whether the secret that a REGISTER was authenticated with is
 // still the endpoint's (registrar.Config.Admit).
-func (p *path) admitted(key location.Key, of uint64) bool {
-	r := p.directory.FindID(account.EndpointID(key))
-	return r != nil && p.directory.Enabled(r) && generation(r) == of
+func (p *path) admitted(_ location.Key, credentials any) bool {
+	return p.directory.Holds(credentials.(*directory.Record))
 }
-
-// generation tells one secret of an endpoint from the next.
-func generation(r *directory.Record) uint64 { return binary.LittleEndian.Uint64(r.Secret().MD5[:]) }
 
 // authenticate verifies a request's digest credentials, and answers it with a
 // challenge where they do not hold.

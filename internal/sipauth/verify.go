@@ -143,7 +143,7 @@ func (a *Authenticator) check(m *sip.Message, d *sip.DigestCredentials, alg Algo
 		return 0, response, false
 	}
 	for i := range size {
-		hi, lo := unhex(d.Response[2*i]), unhex(d.Response[2*i+1])
+		hi, lo := hexValues[d.Response[2*i]], hexValues[d.Response[2*i+1]]
 		if hi|lo > 15 {
 			return 0, response, false
 		}
@@ -229,15 +229,16 @@ func hash(out *[sha256.Size]byte, alg Algorithm, b []byte) int {
 	return copy(out[:], sum[:])
 }
 
-// unhex returns the value of a hex digit, 255 for anything else.
-func unhex(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10
+// hexValues holds the values of hex digits, 255 for anything else.
+var hexValues = func() (table [256]byte) {
+	for i := range table {
+		table[i] = 255
 	}
-	return 255
-}
+	for i, c := range []byte("0123456789abcdef") {
+		table[c] = byte(i)
+	}
+	for i, c := range []byte("ABCDEF") {
+		table[c] = byte(10 + i)
+	}
+	return table
+}()
