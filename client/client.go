@@ -30,6 +30,8 @@ type Client struct {
 	URL       string // of the server, without a path: http://127.0.0.1:5080
 	AuthID    string // MA_… or SA_…
 	AuthToken string
+	// AdminToken is that of server administration; "": none.
+	AdminToken string
 	// Account is whose resources are meant: AuthID, or the auth_id of one of
 	// its sub-accounts. "" means AuthID.
 	Account string
@@ -162,8 +164,12 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	if err != nil {
 		return nil, fmt.Errorf("onhook: %w", err)
 	}
-	req.Header.Set("X-Auth-ID", c.AuthID)
-	req.Header.Set("X-Auth-Token", c.AuthToken)
+	if strings.HasPrefix(path, adminPath) {
+		req.Header.Set("X-Admin-Token", c.AdminToken)
+	} else {
+		req.Header.Set("X-Auth-ID", c.AuthID)
+		req.Header.Set("X-Auth-Token", c.AuthToken)
+	}
 	if content != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}

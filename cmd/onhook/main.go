@@ -45,6 +45,7 @@ type commands struct {
 	Endpoint    endpointCommand    `cmd:"" help:"List, create, change, delete, import and watch endpoints of a running server."`
 	Application applicationCommand `cmd:"" help:"List, create, change and delete applications."`
 	SubAccount  subAccountCommand  `cmd:"" help:"List, create, change and delete sub-accounts."`
+	Trunk       trunkCommand       `cmd:"" help:"Show the trunks of a server, with its admin token."`
 	Events      eventsCommand      `cmd:"" help:"Follow an account's events."`
 }
 

@@ -88,6 +88,7 @@ type Config struct {
 	Records       callrecord.Store
 	Events        Events
 	Bans          Bans          // nil only without AdminToken
+	Trunks        Trunks        // nil only without AdminToken
 	AdminToken    string        // for /v1/admin/; "": all of it is 404
 	Ready         func() error  // nil when ready, else why not (errors.Join for several reasons)
 	Metrics       http.Handler  // serves /metrics; nil: 404

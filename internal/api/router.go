@@ -65,6 +65,7 @@ var routes = compile([]route{
 		"GET": (*handler).listBans, "DELETE": (*handler).liftBans}},
 	{template: "/v1/admin/bans/{ban_id}", admin: true, methods: map[string]serveFunc{
 		"DELETE": (*handler).liftBan}},
+	{template: "/v1/admin/trunks/", admin: true, methods: map[string]serveFunc{"GET": (*handler).listTrunks}},
 	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"onhook/internal/account"
+	"onhook/internal/config"
 	"onhook/internal/directory"
 	"onhook/internal/sip"
 	"onhook/internal/sipresolve"
@@ -80,6 +81,14 @@ func (p phones) NumberOf(id account.EndpointID) string {
 		return p.Table.NumberOf(e.Username, e.Domain)
 	}
 	return ""
+}
+
+// trunkNetworks are the addresses of trunks, whose calls are many and no flood.
+func trunkNetworks(cfg config.Config) (networks []netip.Prefix) {
+	for _, t := range cfg.Trunks {
+		networks = append(networks, t.Networks...)
+	}
+	return networks
 }
 
 // newTrunks makes the table of trunks and numbers from the configuration.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -148,7 +149,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		Guard: floodguard.New(floodguard.Config{
 			PacketsPerSecond: cfg.Limits.PacketsPerSecond, Burst: cfg.Limits.PacketsBurst,
 			Connections: cfg.Limits.ConnectionsPerSource, UnboundConnections: cfg.Limits.UnboundConnectionsPerSource,
-			Trusted: cfg.TrustedNetworks,
+			Trusted: slices.Concat(cfg.TrustedNetworks, trunkNetworks(cfg)),
 		}),
 		Logger:         s.logger.With("package", "siptransport"),
 		MaxConnections: cfg.Limits.Connections,
@@ -286,7 +287,7 @@ func (s *Server) listen(ctx context.Context) error {
 			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Traces: traces{s.path.traces}, Ready: s.isReady,
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
-			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, AdminToken: s.cfg.API.AdminToken,
+			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: trunks{s.path.trunks, s.upstream}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -13,6 +13,9 @@ import (
 // accountLines is what onhook account create prints.
 var accountLines = regexp.MustCompile(`(?m)^auth_id +(\S+)\nauth_token +(\S+)$`)
 
+// AdminToken is that of servers that Serve runs.
+const AdminToken = "admin-token-of-the-tests"
+
 // Serve runs `onhook serve` for a domain on loopback ports of its own, with more
 // lines of configuration; it ends with the test.
 func Serve(t testing.TB, domain, more string) *Server {
@@ -22,8 +25,8 @@ func Serve(t testing.TB, domain, more string) *Server {
 	api := FreePort(t)
 	s.APIURL = "http://" + api
 	file := filepath.Join(s.Dir, "config.yaml")
-	text := fmt.Sprintf("domains: [%s]\ndata_dir: data\nsip:\n  listeners:\n    - {transport: udp, address: %q}\n    - {transport: tcp, address: %q}\napi:\n  address: %q\n%s",
-		domain, s.SIP.UDP, s.SIP.TCP, api, more)
+	text := fmt.Sprintf("domains: [%s]\ndata_dir: data\nsip:\n  listeners:\n    - {transport: udp, address: %q}\n    - {transport: tcp, address: %q}\napi:\n  address: %q\n  admin_token: %s\n%s",
+		domain, s.SIP.UDP, s.SIP.TCP, api, AdminToken, more)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,9 +66,28 @@ func TestFlows(t *testing.T) {
 			})
 		}
 	})
+	if out := trunkList(t, s); !strings.Contains(out, "carrier  registered") || !strings.Contains(out, "full     off") {
+		t.Errorf("onhook trunk list prints\n%s", out)
+	}
 	if left := metric(t, s, `onhook_trunk_calls{trunk="carrier"}`); left != "0" {
 		t.Errorf("%s calls are counted on the trunk after the last has ended", left)
 	}
+}
+
+// trunkList runs the command of that name.
+func trunkList(t *testing.T, s *devserver.Server) string {
+	t.Helper()
+	binary, err := devserver.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "trunk", "list")
+	cmd.Env = append(os.Environ(), "ONHOOK_URL="+s.APIURL, "ONHOOK_ADMIN_TOKEN="+devserver.AdminToken)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("onhook trunk list: %v\n%s", err, out)
+	}
+	return string(out)
 }
 
 // waitRegistered waits until we are registered with the carrier.
