@@ -156,7 +156,7 @@ func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {
 	if refusal != nil || hops == 0 {
 		return false
 	}
-	flow, err := p.flowOf(a.to)
+	flow, err := p.flowWithin(a)
 	if err != nil {
 		return false
 	}

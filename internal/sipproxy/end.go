@@ -158,7 +158,11 @@ func (c *call) toEnd(d *dialog, end int, method sip.Method, sentence string) own
 // sendOwn sends it, and leaves a BYE to its transaction: whatever comes of it,
 // the dialog is over here.
 func (p *Proxy) sendOwn(r *ownRequest) {
-	flow, err := p.flowOf(r.to)
+	flow, direct := p.beyondHop(r.to, r.uri, r.routes)
+	var err error
+	if !direct {
+		flow, err = p.flowOf(r.to)
+	}
 	if err != nil {
 		return
 	}

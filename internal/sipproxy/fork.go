@@ -118,7 +118,7 @@ func (f *fork) over() bool { return f.final != 0 || f.cancelled || f.declined }
 
 // startInDialog sends the request to the other side of its call.
 func (f *fork) startInDialog() {
-	flow, err := f.proxy.flowOf(f.inDialog.to)
+	flow, err := f.proxy.flowWithin(f.inDialog)
 	if err != nil && f.outside != nil {
 		f.note(hopUnreachable)
 		f.startOutside()

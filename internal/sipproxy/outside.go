@@ -2,6 +2,7 @@ package sipproxy
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -331,4 +332,64 @@ func unresolved(err error) answer {
 		a.status, a.reason, a.sentence = 404, "other_domains.no_route", "This server has no transport to that address"
 	}
 	return a
+}
+
+// flowWithin is the way of a request within a dialog to its other side.
+func (p *Proxy) flowWithin(a *Admission) (sip.Flow, error) {
+	if a.sender == callerEnd && a.to.Endpoint == 0 {
+		if c := p.calls.get(a.cookie.Call); c != nil {
+			c.mu.Lock()
+			target, routes := "", ""
+			if d := c.dialog(a.dialog); d != nil {
+				target, routes = d.target[calleeEnd], d.routes[calleeEnd]
+			}
+			c.mu.Unlock()
+			if flow, ok := p.beyondHop(a.to, target, routes); ok {
+				return flow, nil
+			}
+		}
+	}
+	return p.flowOf(a.to)
+}
+
+// beyondHop is the way to the remote target of a call outside, as the answer to
+// our request named it, where the server that took the request stays out of the
+// dialog: it has not record-routed, and the target is an address of somebody else
+// (RFC 3261 12.2.1.1). A private address behind a server on the Internet, or the
+// other way round, is out of reach: then the server must do.
+func (p *Proxy) beyondHop(s side, target, routes string) (sip.Flow, bool) {
+	if s.Endpoint != 0 || target == "" || routes != "" {
+		return sip.Flow{}, false
+	}
+	u, err := sip.ParseURI(target)
+	addr, numeric := u.Addr()
+	hop := s.Flow.Remote.Addr()
+	if err != nil || !u.IsSIP() || !numeric || addr.Unmap() == hop.Unmap() || reach(addr) != reach(hop) {
+		return sip.Flow{}, false
+	}
+	d, err := sipresolve.DestinationOf(u)
+	if err != nil {
+		return sip.Flow{}, false
+	}
+	if d.Transport == 0 {
+		if d.Transport = sip.UDP; d.Secure {
+			d.Transport = sip.TLS
+		}
+	}
+	if d.Port == 0 {
+		d.Port = d.Transport.DefaultPort()
+	}
+	flow, err := p.dialHop(sipresolve.Hop{Transport: d.Transport, Addr: netip.AddrPortFrom(addr.Unmap(), d.Port)})
+	return flow, err == nil
+}
+
+// reach tells apart from where an address can be reached.
+func reach(a netip.Addr) int {
+	switch a = a.Unmap(); {
+	case a.IsLoopback():
+		return 0
+	case a.IsPrivate() || a.IsLinkLocalUnicast():
+		return 1
+	}
+	return 2
 }

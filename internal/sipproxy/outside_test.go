@@ -43,6 +43,11 @@ var (
 var toOther = strings.NewReplacer("sip:bob@example.com", "sip:bob@far.example", "Content-Length",
 	"Proxy-Authorization: Digest username=\"alice\", realm=\"192.0.2.1\", nonce=\"n\", uri=\"sip:far.example\", response=\"0\"\nP-Asserted-Identity: <sip:boss@example.com>\nContent-Length").Replace(invite)
 
+// atFar makes a response that of the far server itself.
+func atFar(response string) string {
+	return strings.Replace(response, "192.0.2.20:5060", farA.String(), 1)
+}
+
 func withNames(t *testing.T, f func(w *world, n *names)) {
 	inWorld(t, func(w *world) {
 		n := &names{hops: map[string][]sipresolve.Hop{"far.example": {
@@ -79,7 +84,7 @@ func TestOtherDomain(t *testing.T) {
 		if strings.Contains(string(sent.Bytes()), CallIDHeader) {
 			t.Error("our call ID went out")
 		}
-		w.receive(farA, response(sent, 200, "far"))
+		w.receive(farA, atFar(response(sent, 200, "far")))
 		ok := w.next(caller, "SIP/2.0 200")
 		w.receive(caller, inDialog("ACK", 1, ok))
 		w.next(farA, "ACK")
@@ -230,7 +235,7 @@ func TestFailoverInDialog(t *testing.T) {
 	withNames(t, func(w *world, n *names) {
 		w.outside(toOther)
 		w.next(caller, "SIP/2.0 100")
-		w.receive(farA, response(w.next(farA, "INVITE"), 200, "far"))
+		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
 		ok := w.next(caller, "SIP/2.0 200")
 		w.dead[farA] = true
 		w.receive(caller, inDialog("BYE", 2, ok))
@@ -253,4 +258,53 @@ func TestNextHopOfOtherDomain(t *testing.T) {
 		w.outside(strings.NewReplacer("sip:bob@far.example SIP", "sips:bob@far.example SIP", "From:", "Route: <sip:far.example;lr>\nFrom:").Replace(toOther))
 		w.next(caller, "SIP/2.0 404")
 	})
+}
+
+// RFC 3261 12.2.1.1: a server that does not record-route stays out of the dialog,
+// which goes to the address that the answer named; one that does stays in it, and
+// so does one before an address out of reach.
+func TestBeyondHop(t *testing.T) {
+	phone := netip.MustParseAddrPort("203.0.113.77:5062")
+	for name, c := range map[string]struct {
+		contact, recordRoute string
+		direct               bool
+	}{
+		"not record-routed":      {"sip:bob@203.0.113.77:5062", "", true},
+		"record-routed":          {"sip:bob@203.0.113.77:5062", "<sip:198.51.100.1;lr>", false},
+		"the server itself":      {"sip:bob@198.51.100.1", "", false},
+		"a private address":      {"sip:bob@10.1.2.3:5062", "", false},
+		"a name":                 {"sip:bob@phone.far.example", "", false},
+		"this server's own":      {"sip:bob@192.0.2.1", "", false},
+		"not over a connection":  {"sip:bob@203.0.113.77;transport=ws", "", false},
+		"another kind of target": {"tel:+4930", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withNames(t, func(w *world, n *names) {
+				w.outside(toOther)
+				w.next(caller, "SIP/2.0 100")
+				answer := strings.Replace(response(w.next(farA, "INVITE"), 200, "far"), "<sip:bob@192.0.2.20:5060>", "<"+c.contact+">", 1)
+				if c.recordRoute != "" {
+					answer = strings.Replace(answer, "Record-Route:", "Record-Route: "+c.recordRoute+"\nRecord-Route:", 1)
+				}
+				w.receive(farA, answer)
+				ok := w.next(caller, "SIP/2.0 200")
+				to := farA
+				if c.direct {
+					to = phone
+				}
+				ours := ""
+				for r := ok.Values(sip.RecordRoute); r.Next(); {
+					ours = r.Value // the last is the nearest
+				}
+				within := func(method string, cseq int) string {
+					return strings.Replace(inDialog(method, cseq, ok), "Route: "+value(t, ok, sip.RecordRoute), "Route: "+ours, 1)
+				}
+				w.receive(caller, within("ACK", 1))
+				w.next(to, "ACK")
+				w.receive(caller, within("BYE", 2))
+				w.receive(to, response(w.next(to, "BYE"), 200, "far"))
+				w.next(caller, "SIP/2.0 200")
+			})
+		})
+	}
 }

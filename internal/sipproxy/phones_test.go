@@ -100,14 +100,14 @@ func TestTrunkChallenge(t *testing.T) {
 		}
 		w.receive(farA, response(second, 180, "far"))
 		ringing := w.next(caller, "SIP/2.0 180")
-		w.receive(farA, response(second, 200, "far"))
+		w.receive(farA, atFar(response(second, 200, "far")))
 		ok := w.next(caller, "SIP/2.0 200")
 		for _, m := range []*sip.Message{ringing, ok} {
 			if m.CSeq != 1 || value(t, m, sip.From) != "<sip:alice@elsewhere.example>;tag=alice" {
 				t.Errorf("the caller got CSeq %d, From %s", m.CSeq, value(t, m, sip.From))
 			}
 		}
-		w.receive(farA, response(second, 200, "far")) // its retransmission
+		w.receive(farA, atFar(response(second, 200, "far"))) // its retransmission
 		if m := w.next(caller, "SIP/2.0 200"); m.CSeq != 1 {
 			t.Errorf("again with CSeq %d", m.CSeq)
 		}
@@ -120,7 +120,7 @@ func TestTrunkChallenge(t *testing.T) {
 		if rack := value(t, prack, sip.RAck); prack.CSeq != 3 || rack != "7 2 INVITE" {
 			t.Errorf("PRACK with CSeq %d, RAck %s", prack.CSeq, rack)
 		}
-		w.receive(farA, response(prack, 200, "far"))
+		w.receive(farA, atFar(response(prack, 200, "far")))
 		if m := w.next(caller, "SIP/2.0 200"); m.CSeq != 2 {
 			t.Errorf("200 to PRACK with CSeq %d", m.CSeq)
 		}
@@ -133,7 +133,7 @@ func TestTrunkChallenge(t *testing.T) {
 		if bye.CSeq != 4 || again.CSeq != 4 || bye.Via.Branch() == again.Via.Branch() || !again.Has(sip.ProxyAuthorization) {
 			t.Errorf("BYE with CSeq %d, then %d", bye.CSeq, again.CSeq)
 		}
-		w.receive(farA, response(again, 200, "far"))
+		w.receive(farA, atFar(response(again, 200, "far")))
 		if m := w.next(caller, "SIP/2.0 200"); m.CSeq != 3 {
 			t.Errorf("200 to BYE with CSeq %d", m.CSeq)
 		}
@@ -151,7 +151,7 @@ func TestTrunkHangsUp(t *testing.T) {
 		w.receive(farA, challenge(w.next(farA, "INVITE"), 401, ""))
 		w.next(farA, "ACK")
 		sent := w.next(farA, "INVITE")
-		w.receive(farA, response(sent, 200, "far"))
+		w.receive(farA, atFar(response(sent, 200, "far")))
 		w.next(caller, "SIP/2.0 200")
 		if n := table.Lines()[0].Calls(); n != 1 {
 			t.Errorf("%d calls on the trunk", n)
@@ -178,7 +178,7 @@ func TestEndingCallOnTrunk(t *testing.T) {
 		w.next(caller, "SIP/2.0 100")
 		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
 		w.next(farA, "ACK")
-		w.receive(farA, response(w.next(farA, "INVITE"), 200, "far"))
+		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
 		ok := w.next(caller, "SIP/2.0 200")
 		w.receive(caller, inDialog("ACK", 1, ok))
 		w.next(farA, "ACK")

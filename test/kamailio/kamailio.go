@@ -93,13 +93,13 @@ func Start(t testing.TB) *Server {
 
 // Target is where phones of Kamailio's register, in one of its domains.
 func (s *Server) Target(domain string) sippeer.Target {
-	address := map[string]string{"far.test": s.Far, "carrier.test": s.Carrier}[domain]
+	address := map[string]string{"far.test": s.Far, "bare.test": s.Far, "carrier.test": s.Carrier}[domain]
 	return sippeer.Target{UDP: address, TCP: address, Domain: domain}
 }
 
 // zone is what DNS says of Kamailio. dead.test has a first server that nobody
 // listens on, busy.test one that says 503; tcp.test is reached over TCP alone,
-// by NAPTR; bare.test by its address.
+// by NAPTR; bare.test by SRV alone, and it does not record-route.
 const zone = `
 $TTL 60
 test. IN SOA ns.test. admin.test. 1 60 60 60 1
@@ -118,6 +118,7 @@ _sip._udp.busy.test. IN SRV 1 1 PORT busy.far.test.
 _sip._udp.busy.test. IN SRV 2 1 PORT kamailio.far.test.
 busy.far.test. IN A 127.0.0.5
 bare.test. IN A 127.0.0.3
+_sip._udp.bare.test. IN SRV 1 1 PORT kamailio.far.test.
 _sip._udp.carrier.test. IN SRV 1 1 PORT sbc.carrier.test.
 sbc.carrier.test. IN A 127.0.0.4
 _sip._udp.broken.test. IN SRV 1 1 PORT busy.far.test.
