@@ -20,6 +20,7 @@ type Account struct {
 	Description string
 	Permissions string // a JSON value, kept for the client; "" for none
 	RateLimit   int    // requests per second; 0: the server's default
+	Limits      Limits // of the calls of all its endpoints together
 	Enabled     bool
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
@@ -85,6 +86,7 @@ type Endpoint struct {
 	Application string // app_id, "" when none is attached
 	Allow       Permissions
 	MaxContacts int
+	Limits      Limits
 	ExpiresAt   time.Time // zero: never
 	Secret      Secret
 	CreatedAt   time.Time

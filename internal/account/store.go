@@ -49,6 +49,7 @@ func (c Change) Changed() (fields []string) {
 		{"alias", b.Alias != a.Alias}, {"application", b.Application != a.Application},
 		{"allow_voice", b.Allow.Voice != a.Allow.Voice}, {"allow_message", b.Allow.Message != a.Allow.Message},
 		{"allow_video", b.Allow.Video != a.Allow.Video}, {"max_contacts", b.MaxContacts != a.MaxContacts},
+		{"limits", b.Limits != a.Limits},
 		{"expires_at", !b.ExpiresAt.Equal(a.ExpiresAt)}, {"password", c.SecretChanged},
 	} {
 		if f.changed {

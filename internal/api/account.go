@@ -40,10 +40,12 @@ type accountJSON struct {
 // me answers GET on /v1/auth/me: whose key this is.
 func (h *handler) me(r *request) (reply, error) {
 	a := r.caller
+	limits := h.AccountLimits.Bound(a.Limits)
 	return reply{status: http.StatusOK, body: meJSON{
 		Type: "account", ID: a.ID, APIID: r.id, Name: a.Name, Email: a.Email, Phone: a.Phone, Description: a.Description,
 		AuthID: a.AuthID, AuthSecret: redacted, ParentAuthID: orNull(a.Parent), Enabled: a.Enabled, IsActive: a.Enabled, Timezone: "UTC",
-		CreatedAt: timestamp(a.CreatedAt), UpdatedAt: timestamp(a.UpdatedAt), RateLimit: rateLimit(a)}}, nil
+		CreatedAt: timestamp(a.CreatedAt), UpdatedAt: timestamp(a.UpdatedAt), RateLimit: rateLimit(a),
+		CPSLimit: limits.CallsPerSecond, ConcurrentCallsLimit: limits.ConcurrentCalls}}, nil
 }
 
 // retrieveAccount answers GET on an account.

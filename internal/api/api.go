@@ -48,6 +48,9 @@ type Service interface {
 	Endpoints(ctx context.Context, scope account.Account, q account.EndpointQuery) ([]account.Endpoint, int, error)
 	UpdateEndpoint(ctx context.Context, scope account.Account, id account.EndpointID, patch account.EndpointPatch) (account.Endpoint, error)
 	DeleteEndpoint(ctx context.Context, scope account.Account, id account.EndpointID) error
+
+	SetEndpointLimits(ctx context.Context, scope account.Account, id account.EndpointID, patch account.LimitsPatch) error
+	SetAccountLimits(ctx context.Context, caller account.Account, authID string, patch account.LimitsPatch) error
 }
 
 // Registrations is what the API asks of the registrar's bindings. An error
@@ -86,6 +89,7 @@ type Config struct {
 	Traces        Traces
 	Calls         Calls
 	Records       callrecord.Store
+	AccountLimits account.Limits // what no account exceeds
 	Events        Events
 	Bans          Bans          // nil only without AdminToken
 	Trunks        Trunks        // nil only without AdminToken

@@ -39,6 +39,10 @@ var routes = compile([]route{
 		"GET": (*handler).trace}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/CanCall/", methods: map[string]serveFunc{
 		"POST": (*handler).canCall}},
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Limits/", methods: map[string]serveFunc{
+		"GET": (*handler).endpointLimits, "POST": (*handler).setEndpointLimits}},
+	{template: "/v1/Account/{auth_id}/Limits/", methods: map[string]serveFunc{
+		"GET": (*handler).accountLimits, "POST": (*handler).setAccountLimits}},
 	{template: "/v1/Account/{auth_id}/Application/", methods: map[string]serveFunc{
 		"GET": (*handler).listApplications, "POST": (*handler).createApplication}},
 	{template: "/v1/Account/{auth_id}/Application/{app_id}/", methods: map[string]serveFunc{

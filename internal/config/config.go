@@ -172,6 +172,8 @@ type Limits struct {
 	Transactions                int           `yaml:"transactions" doc:"SIP transactions in all; beyond it requests get 503 with Retry-After."`
 	Subscriptions               int           `yaml:"subscriptions" doc:"Subscriptions to registrations (event package reg) in all; beyond it SUBSCRIBE gets 503 with Retry-After."`
 	SubscriptionsPerEndpoint    int           `yaml:"subscriptions_per_endpoint" doc:"Of these, to the registration of one endpoint."`
+	AccountCalls                int           `yaml:"account_calls" doc:"Calls that the endpoints of one account may have placed and not ended; 0: any number. An account or endpoint may be given less."`
+	AccountCallsPerSecond       int           `yaml:"account_calls_per_second" doc:"Calls that they may place in a second; 0: any number."`
 }
 
 // Log says what is logged, and how.
@@ -224,6 +226,8 @@ func Default() Config {
 			Transactions:                200_000,
 			Subscriptions:               20_000,
 			SubscriptionsPerEndpoint:    10,
+			AccountCalls:                100_000,
+			AccountCallsPerSecond:       10_000,
 		},
 		ExternalCalls:   true,
 		Log:             Log{Level: "info", Format: "text"},

@@ -246,6 +246,8 @@ func (k *checker) limits(l Limits) {
 	k.atLeast("limits.transactions", l.Transactions, 100)
 	k.atLeast("limits.subscriptions", l.Subscriptions, 1)
 	k.atLeast("limits.subscriptions_per_endpoint", l.SubscriptionsPerEndpoint, 1)
+	k.atLeast("limits.account_calls", l.AccountCalls, 0)
+	k.atLeast("limits.account_calls_per_second", l.AccountCallsPerSecond, 0)
 }
 
 func (k *checker) atLeast(path string, n, least int) {

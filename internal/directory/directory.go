@@ -42,8 +42,9 @@ type Directory struct {
 
 	// Replaced as a whole under change, so that the request path takes no lock
 	// that all of it shares.
-	md5Only  atomic.Pointer[map[string]int]      // domain → its endpoints without a SHA-256 secret
-	disabled atomic.Pointer[map[string]struct{}] // auth_ids
+	md5Only  atomic.Pointer[map[string]int]            // domain → its endpoints without a SHA-256 secret
+	disabled atomic.Pointer[map[string]struct{}]       // auth_ids
+	limits   atomic.Pointer[map[string]account.Limits] // by auth_id, of accounts that have any
 }
 
 type nameShard struct {
@@ -61,6 +62,7 @@ func New() *Directory {
 	d := &Directory{seed: maphash.MakeSeed()}
 	d.md5Only.Store(&map[string]int{})
 	d.disabled.Store(&map[string]struct{}{})
+	d.limits.Store(&map[string]account.Limits{})
 	for i := range shards {
 		d.names[i].records = map[uint64]*Record{}
 		d.ids[i].records = map[account.EndpointID]*Record{}
@@ -81,14 +83,18 @@ func (d *Directory) Load(ctx context.Context, s Source) error {
 	if err != nil {
 		return fmt.Errorf("load accounts: %w", err)
 	}
-	disabled := map[string]struct{}{}
+	disabled, limits := map[string]struct{}{}, map[string]account.Limits{}
 	for _, a := range accounts {
 		if !a.Enabled {
 			disabled[a.AuthID] = struct{}{}
 		}
+		if a.Limits != (account.Limits{}) {
+			limits[a.AuthID] = a.Limits
+		}
 	}
 	d.change.Lock()
 	d.disabled.Store(&disabled)
+	d.limits.Store(&limits)
 	d.fresh = map[account.EndpointID]struct{}{}
 	d.change.Unlock()
 	err = s.EachEndpoint(ctx, func(e account.Endpoint) error {
@@ -135,6 +141,34 @@ func (d *Directory) SetEnabled(authID string, enabled bool) {
 		disabled[authID] = struct{}{}
 	}
 	d.disabled.Store(&disabled)
+}
+
+// SetLimits takes in the limits of an account; none has any until it is said.
+func (d *Directory) SetLimits(authID string, l account.Limits) {
+	d.change.Lock()
+	defer d.change.Unlock()
+	limits := maps.Clone(*d.limits.Load())
+	if l == (account.Limits{}) {
+		delete(limits, authID)
+	} else {
+		limits[authID] = l
+	}
+	d.limits.Store(&limits)
+}
+
+// Limits returns the limits that an endpoint's calls are under: its own, those
+// of its owner, and of its main account where that is another.
+func (d *Directory) Limits(r *Record) (own, owner, main account.Limits) {
+	if r.limits != nil {
+		own = *r.limits
+	}
+	if limits := *d.limits.Load(); len(limits) > 0 {
+		owner = limits[r.owner.Value()]
+		if r.main != r.owner {
+			main = limits[r.main.Value()]
+		}
+	}
+	return own, owner, main
 }
 
 // ByName finds an endpoint by its SIP domain and username, both in any case.

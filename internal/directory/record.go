@@ -23,7 +23,8 @@ type Record struct {
 	secret      account.Secret
 	allow       account.Permissions
 	maxContacts uint8
-	replaced    atomic.Bool // another one, or none, stands in its place
+	replaced    atomic.Bool     // another one, or none, stands in its place
+	limits      *account.Limits // nil for none, as nearly all have
 }
 
 func newRecord(e account.Endpoint) *Record {
@@ -31,7 +32,11 @@ func newRecord(e account.Endpoint) *Record {
 	if alias == e.Username {
 		alias = e.Username // one string for both
 	}
-	return &Record{id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
+	var limits *account.Limits
+	if own := e.Limits; own != (account.Limits{}) {
+		limits = &own
+	}
+	return &Record{limits: limits, id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
 		application: unique.Make(e.Application), username: e.Username, alias: alias, secret: e.Secret, allow: e.Allow,
 		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
 }

@@ -40,6 +40,7 @@ var ours = map[string][]string{
 	"internal/logging":    {},
 	"internal/floodguard": {},
 	"internal/authban":    {},
+	"internal/callguard":  {},
 	"internal/law":        {},
 	// the request path's view of accounts
 	"internal/directory": {"internal/account"},

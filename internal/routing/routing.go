@@ -68,6 +68,8 @@ const (
 type Caller struct {
 	Kind     CallerKind
 	Endpoint Endpoint // of a Known caller
+	// Limits are those of a Known caller and of its accounts; nil for none.
+	Limits []account.Limits
 }
 
 // Media is what a request asks to exchange.
@@ -153,6 +155,9 @@ func (r *Router) Decide(req Request) Decision {
 	}
 	if status, reason, sentence := Forbidden(req.Method, req.Media, allow, "This endpoint"); status != 0 {
 		return refuse(d, status, reason, sentence)
+	}
+	if d.Via == ViaPhones && slices.ContainsFunc(req.Caller.Limits, func(l account.Limits) bool { return !l.PermitsNumber(Number(req.Target)) }) {
+		return refuse(d, 403, "limit.number_prefix", "This endpoint may not call numbers that begin so")
 	}
 	switch d.Via {
 	case ViaPhones:
@@ -344,6 +349,18 @@ func IsNumber(user string) bool {
 		}
 	}
 	return digits > 0
+}
+
+// Number is the phone number that a target means, without visual separators (RFC
+// 3966 5.1.1): an optional + and digits.
+func Number(u sip.URI) string {
+	user, _, _ := strings.Cut(sip.Unescape(u.User), ";")
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r == '+' {
+			return r
+		}
+		return -1
+	}, user)
 }
 
 // isName reports whether a user part holds a letter, and so is no number.

@@ -137,7 +137,11 @@ func decide(t *testing.T, router Router, words []string) string {
 		}
 		req.Caller = Caller{Kind: Known, Endpoint: e}
 	}
-	for words = words[1:]; words[0][0] == '+' || words[0][0] == '-'; words = words[1:] {
+	for words = words[1:]; words[0][0] == '+' || words[0][0] == '-' || strings.HasPrefix(words[0], "numbers="); words = words[1:] {
+		if numbers, ok := strings.CutPrefix(words[0], "numbers="); ok {
+			req.Caller.Limits = append(req.Caller.Limits, account.Limits{NumberPrefixes: numbers})
+			continue
+		}
 		allow := &req.Caller.Endpoint.Allow
 		flag, ok := map[string]*bool{"voice": &allow.Voice, "message": &allow.Message, "video": &allow.Video, "same": &allow.SameDomain,
 			"other": &allow.OtherDomains, "phones": &allow.Phones, "apps": &allow.Apps}[words[0][1:]]

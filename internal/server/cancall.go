@@ -3,6 +3,7 @@ package server
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"onhook/internal/account"
 	"onhook/internal/api"
@@ -24,13 +25,18 @@ func (r dryRun) CanCall(from account.EndpointID, to string, media []string) (api
 		return api.CallDecision{}, false
 	}
 	req := routing.Request{
-		Method: sip.INVITE, Caller: routing.Caller{Kind: routing.Known, Endpoint: routable(e)}, Target: target,
+		Method: sip.INVITE, Caller: r.path.known(e), Target: target,
 		Media: routing.Media{Audio: slices.Contains(media, "audio"), Video: slices.Contains(media, "video")},
 	}
 	if slices.Contains(media, "message") {
 		req.Method = sip.MESSAGE
 	}
 	d := r.path.router.Decide(req)
+	if record := r.path.directory.FindID(from); d.Allowed && req.Method == sip.INVITE && record != nil {
+		if no := r.path.limiter.would(record, time.Now()); no != nil {
+			d.Allowed, d.Status, d.Reason, d.Sentence = false, no.Status, no.Reason, no.Sentence
+		}
+	}
 	out := api.CallDecision{Allowed: d.Allowed, Status: d.Status, Reason: d.Reason, Sentence: d.Sentence, Via: string(d.Via)}
 	if d.WithoutVideo {
 		out.Refused = []string{"video"}

@@ -53,6 +53,7 @@ type path struct {
 	gruus        *sipgruu.GRUUs
 	router       routing.Router
 	proxy        *sipproxy.Proxy
+	limiter      *limiter
 	resolver     *sipresolve.Resolver
 	trunks       *trunk.Table
 
@@ -375,7 +376,16 @@ func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
 			return routing.Caller{}, false
 		}
 	}
-	return routing.Caller{Kind: routing.Known, Endpoint: routable(entry)}, true
+	return p.known(entry), true
+}
+
+// known is an endpoint as a caller.
+func (p *path) known(e directory.Entry) routing.Caller {
+	c := routing.Caller{Kind: routing.Known, Endpoint: routable(e)}
+	if r := p.directory.FindID(e.ID); r != nil {
+		c.Limits = p.limiter.ofNumbers(r)
+	}
+	return c
 }
 
 // onConnection returns the endpoint that alone is registered on a connection.

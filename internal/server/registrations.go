@@ -94,9 +94,11 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
 	if c.After.AuthID == "" { // deleted, and its endpoints before it
 		s.path.directory.SetEnabled(c.Before.AuthID, true)
+		s.path.directory.SetLimits(c.Before.AuthID, account.Limits{})
 		return
 	}
 	s.path.directory.SetEnabled(c.After.AuthID, c.After.Enabled)
+	s.path.directory.SetLimits(c.After.AuthID, c.After.Limits)
 	if c.After.Enabled || !c.Before.Enabled {
 		return
 	}

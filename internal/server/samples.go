@@ -108,6 +108,7 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	gauge("auth_ban_pairs", "Pairs of source and user with wrong digests remembered.", bans.Pairs)
 	counter("auth_ban_evicted_total", "Such pairs forgotten early because the table was full.", bans.Evicted)
 	counter("panics_total", "Messages lost to a mistake in the program; see the log.", p.stats.panics.Load())
+	counter("calls_over_limit_total", "Calls refused for a limit of an endpoint or account.", p.limiter.refused.Load())
 	counter("refused_total", "Requests refused.", p.stats.refused.Load())
 	counter("refused_stopping_total", "Requests refused because the server was stopping.", p.stats.drained.Load())
 

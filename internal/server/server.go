@@ -19,6 +19,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/api"
+	"onhook/internal/callguard"
 	"onhook/internal/callrecord"
 	"onhook/internal/config"
 	"onhook/internal/directory"
@@ -189,11 +190,12 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	}
 	p.registrar = registrar.New(s.registrarConfig())
 	s.buildWatchers()
+	p.limiter = &limiter{directory: dir, guard: callguard.New(), accounts: accountLimits(cfg)}
 	p.router = routing.Router{Names: p.names, Bindings: p.index, Phones: p.trunks, GRUUs: p.gruus, ExternalCalls: cfg.ExternalCalls}
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.tap(), Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop, Trunks: phones{p.trunks, dir},
-		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
+		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Limiter: p.limiter, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err
@@ -284,7 +286,7 @@ func (s *Server) listen(ctx context.Context) error {
 	s.apiConn = listener
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
-			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, Traces: traces{s.path.traces}, Ready: s.isReady,
+			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, AccountLimits: accountLimits(s.cfg), Traces: traces{s.path.traces}, Ready: s.isReady,
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: trunks{s.path.trunks, s.upstream}, AdminToken: s.cfg.API.AdminToken,

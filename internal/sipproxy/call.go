@@ -29,7 +29,9 @@ type call struct {
 	caller, callee party
 	calleeName     string // address-of-record of the callee, or what was dialled
 	from           side
-	start          int64 // unix ms, as all times here
+	start          int64         // unix ms, as all times here
+	counted        bool          // by the limiter
+	longest        time.Duration // it may last from its answer on; 0: for ever
 
 	// Of the INVITE, in one piece of memory. The first three are empty where
 	// they are too long to keep: such a call cannot be ended by us.
@@ -54,6 +56,7 @@ type call struct {
 	legs    []leg
 	dialogs []dialog
 	timer   *siptransaction.Timer // for its session's expiry
+	limit   *siptransaction.Timer // for its longest duration
 
 	firstLeg    [1]leg // where legs and dialogs begin: one of each is the rule
 	firstDialog [1]dialog

@@ -130,6 +130,9 @@ func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
 	if first {
 		c.answer, c.status, c.codec = now.UnixMilli(), resp.Status, codecOf(resp.Body)
 		p.publish(c, callrecord.Answered)
+		if c.longest > 0 {
+			c.limit = p.Transactions.AfterFunc(c.longest, func() { p.End(c.id, EndAtLimit) })
+		}
 	}
 	p.keep(c)
 	p.watchSession(c, d, now)
@@ -245,7 +248,12 @@ func (p *Proxy) finish(c *call, at time.Time) {
 		c.line.Leave()
 		c.line = nil
 	}
+	if c.limit != nil {
+		c.limit.Stop()
+		c.limit = nil
+	}
 	p.calls.over(c)
+	p.uncounted(c)
 	p.keep(c)
 	p.publish(c, callrecord.Ended)
 	if c.byUs {

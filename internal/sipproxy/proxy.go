@@ -44,6 +44,15 @@ type Policy interface {
 	Body(m *sip.Message, caller, callee account.EndpointID) []byte
 }
 
+// Limiter bounds the calls that our endpoints place.
+type Limiter interface {
+	// Begin counts a call that is placed, and says how long it may last (0: for
+	// ever), or refuses it.
+	Begin(c Caller, now time.Time) (longest time.Duration, no *Refusal)
+	// Over tells that a call is over which Begin has counted.
+	Over(endpoint account.EndpointID, owner, main string)
+}
+
 // Config is what a Proxy is made of.
 type Config struct {
 	Transport    Transport
@@ -55,6 +64,8 @@ type Config struct {
 	Ours func(host string, port uint16) bool
 	// Policy is asked about what passes within a call; nil forbids nothing.
 	Policy Policy
+	// Limiter is asked about every call that an endpoint places; nil: no limits.
+	Limiter Limiter
 	// Domain stands in the Warning of refusals.
 	Domain string
 	// Journal keeps the state of calls in progress; nil: a restart knows them by
@@ -201,7 +212,16 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 		f.call = callrecord.NewID(f.arrived)
 		f.live = newCall(f.call, p.calls.epoch, req, from, caller, d.Callee, f.arrived)
 		f.live.fork = f
+		if p.Limiter != nil && f.live.invite && caller.Endpoint != 0 {
+			longest, no := p.Limiter.Begin(caller, f.arrived)
+			if no != nil {
+				f.reply(no.Status, no.Reason, no.Sentence)
+				return false
+			}
+			f.live.counted, f.live.longest = true, longest
+		}
 		if !p.calls.begin(f.live) {
+			p.uncounted(f.live)
 			f.reply(503, "server.too_many_calls", "Too many calls")
 			return false
 		}
@@ -213,6 +233,13 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 		p.begun(f.live)
 	}
 	return true
+}
+
+// uncounted tells the limiter of a call's end.
+func (p *Proxy) uncounted(c *call) {
+	if c.counted {
+		p.Limiter.Over(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
+	}
 }
 
 // ForwardInDialog sends an admitted request to the other side of its call, if

@@ -15,9 +15,9 @@ type reader struct {
 }
 
 const (
-	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit`
+	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit, limits`
 	endpointColumns = `id, owner, main, username, domain, alias, application, allow_voice, allow_message, allow_video,
-		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at`
+		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at, limits`
 	applicationColumns = `id, owner, name, answer_url, answer_method, fallback_url, fallback_method, hangup_url, hangup_method,
 		message_url, message_method, transfer_url, transfer_method, log_messages, public_uri, enabled, default_endpoint, default_number,
 		created_at, updated_at`
@@ -26,8 +26,13 @@ const (
 func scanAccount(row scanner, more ...any) (a account.Account, err error) {
 	var parent sql.NullString
 	var created, updated int64
+	var limits string
 	err = row.Scan(append([]any{&a.AuthID, &parent, &a.Name, &a.Enabled, &created, &updated,
-		&a.ID, &a.Email, &a.Phone, &a.Description, &a.Permissions, &a.RateLimit}, more...)...)
+		&a.ID, &a.Email, &a.Phone, &a.Description, &a.Permissions, &a.RateLimit, &limits}, more...)...)
+	if err != nil {
+		return a, err
+	}
+	a.Limits, err = account.ParseLimits(limits)
 	a.Parent, a.CreatedAt, a.UpdatedAt = parent.String, utc(created), utc(updated)
 	return a, err
 }
@@ -37,10 +42,14 @@ func (r reader) scanEndpoint(row scanner) (e account.Endpoint, err error) {
 	var expires sql.NullInt64
 	var created, updated int64
 	var secret []byte
+	var limits string
 	err = row.Scan(&e.ID, &e.Owner, &e.Main, &e.Username, &e.Domain, &e.Alias, &application,
 		&e.Allow.Voice, &e.Allow.Message, &e.Allow.Video, &e.Allow.SameDomain, &e.Allow.OtherDomains, &e.Allow.Phones, &e.Allow.Apps,
-		&e.MaxContacts, &expires, &secret, &created, &updated)
+		&e.MaxContacts, &expires, &secret, &created, &updated, &limits)
 	if err != nil {
+		return e, err
+	}
+	if e.Limits, err = account.ParseLimits(limits); err != nil {
 		return e, err
 	}
 	e.Application, e.CreatedAt, e.UpdatedAt = application.String, utc(created), utc(updated)

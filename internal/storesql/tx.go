@@ -39,9 +39,9 @@ func (t *tx) one(ctx context.Context, query string, args ...any) error {
 
 func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
 	hash := t.keys.HashToken(token)
-	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(),
-		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, hash[:], t.keys.SealToken(a.AuthID, token))
+		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, a.Limits.Text(), hash[:], t.keys.SealToken(a.AuthID, token))
 	switch {
 	case t.taken(err, ""):
 		return account.ErrDuplicate
@@ -55,8 +55,8 @@ func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string)
 }
 
 func (t *tx) UpdateAccount(ctx context.Context, before, after account.Account) error {
-	err := t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ?, email = ?, phone = ?, description = ?, permissions = ?, rate_limit = ?
-		WHERE auth_id = ?`, after.Name, after.Enabled, after.UpdatedAt.Unix(), after.Email, after.Phone, after.Description, after.Permissions, after.RateLimit, after.AuthID)
+	err := t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ?, email = ?, phone = ?, description = ?, permissions = ?, rate_limit = ?, limits = ?
+		WHERE auth_id = ?`, after.Name, after.Enabled, after.UpdatedAt.Unix(), after.Email, after.Phone, after.Description, after.Permissions, after.RateLimit, after.Limits.Text(), after.AuthID)
 	if err != nil {
 		return err
 	}
@@ -98,14 +98,14 @@ func (t *tx) InsertEndpoints(ctx context.Context, all []account.Endpoint) error 
 	return nil
 }
 
-const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
-	args := make([]any, 0, len(all)*20)
+	args := make([]any, 0, len(all)*21)
 	for _, e := range all {
 		args = append(args, int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
 			e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
-			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), strings.ToLower(e.Username))
+			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), e.Limits.Text(), strings.ToLower(e.Username))
 	}
 	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES `+endpointPlaces+strings.Repeat(`, `+endpointPlaces, len(all)-1), args...)
 	switch {
@@ -126,9 +126,9 @@ func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
 
 func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint) error {
 	err := t.one(ctx, `UPDATE endpoints SET alias = ?, application = ?, allow_voice = ?, allow_message = ?, allow_video = ?,
-		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ? WHERE id = ?`,
+		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ?, limits = ? WHERE id = ?`,
 		after.Alias, null(after.Application), after.Allow.Voice, after.Allow.Message, after.Allow.Video,
-		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), int64(after.ID))
+		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), after.Limits.Text(), int64(after.ID))
 	if err != nil {
 		return err
 	}

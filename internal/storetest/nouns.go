@@ -23,6 +23,7 @@ func accounts(t *testing.T, s *suite) {
 	before := sub
 	sub.Name, sub.Enabled, sub.UpdatedAt = "renamed", false, birth.Add(time.Hour)
 	sub.Email, sub.Phone, sub.Description, sub.Permissions, sub.RateLimit = "a@example.org", "+4930", "of a branch", `{"calls":true}`, 7
+	sub.Limits = account.Limits{ConcurrentCalls: 30, CallsPerSecond: 2, MaxDuration: 7200, NumberPrefixes: "+49,+43"}
 	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateAccount(ctx, before, sub) })
 	if got, err := s.AccountByID(t.Context(), sub.ID); err != nil || got != sub {
 		t.Errorf("by number: %+v, %v", got, err)
@@ -108,6 +109,7 @@ func endpointRoundTrip(t *testing.T, s *suite) {
 		full.Secret.SHA256[i] = byte(i)
 	}
 	bare := endpoint(main, 2, "bare")
+	full.Limits = account.Limits{ConcurrentCalls: 1, NumberPrefixes: "+4930"}
 	bare.Allow, bare.MaxContacts = account.Permissions{}, 1
 	bare.Secret = account.Secret{MD5: full.Secret.MD5}
 	s.insert(t, full, bare)
@@ -150,6 +152,7 @@ func endpointChanges(t *testing.T, s *suite) {
 	s.insert(t, before, other)
 	after := before
 	after.Alias, after.Application, after.MaxContacts, after.ExpiresAt = "new", app.ID, 3, birth.AddDate(1, 0, 0)
+	after.Limits = account.Limits{CallsPerSecond: 5, MaxDuration: 60}
 	after.Allow.Voice, after.Allow.Message, after.Allow.Video = false, true, true
 	after.Secret, after.UpdatedAt = account.Secret{MD5: [16]byte{9}}, birth.Add(time.Hour)
 	s.do(t, func(ctx context.Context, tx account.Tx) error {

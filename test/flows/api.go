@@ -33,6 +33,15 @@ func (a ServerAPI) ChangeEndpoint(id string, fields map[string]any) error {
 	return err
 }
 
+// SetLimits changes the limits of what an endpoint may place.
+func (a ServerAPI) SetLimits(id string, limits map[string]any) error {
+	status, err := a.API("POST", "Endpoint/"+id+"/Limits/", limits, nil)
+	if err == nil && status != 202 {
+		err = fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
 // CanCall asks what a call would come to.
 func (a ServerAPI) CanCall(id, to string, media []string) (map[string]any, error) {
 	answer := map[string]any{}

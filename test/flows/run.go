@@ -3,6 +3,7 @@ package flows
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ const waitLimit = 6 * time.Second
 type API interface {
 	CreateEndpoint(prefix string, fields map[string]any) (devserver.Endpoint, error)
 	ChangeEndpoint(id string, fields map[string]any) error
+	SetLimits(id string, limits map[string]any) error
 	Registered(id string) (string, error)
 	CanCall(id, to string, media []string) (map[string]any, error)
 }
@@ -139,8 +141,8 @@ func (r *run) step(s Step) error {
 		return r.quiet(p)
 	case "asks":
 		return r.ask(p, s)
-	case "changes":
-		return r.change(p, s.Args)
+	case "changes", "limits":
+		return r.change(p, s)
 	case "is":
 		return r.is(p, strings.Join(s.Args, " "))
 	}
@@ -397,17 +399,33 @@ func (r *run) ask(p *peer, s Step) error {
 	return nil
 }
 
-// change handles «bob changes FIELD=VALUE…».
-func (r *run) change(p *peer, args []string) error {
+// change handles «bob changes FIELD=VALUE…» and «bob limits LIMIT=VALUE…».
+func (r *run) change(p *peer, s Step) error {
 	fields := map[string]any{}
-	for _, arg := range args {
+	for _, arg := range s.Args {
 		key, value, ok := strings.Cut(arg, "=")
 		if !ok {
 			return fmt.Errorf("%q: want field=value", arg)
 		}
-		fields[key] = value
+		if fields[key] = value; s.Verb == "limits" {
+			fields[key] = limit(value)
+		}
+	}
+	if s.Verb == "limits" {
+		return r.api.SetLimits(p.endpoint.ID, fields)
 	}
 	return r.api.ChangeEndpoint(p.endpoint.ID, fields)
+}
+
+// limit reads a limit: a number, null, or a list parted by commas.
+func limit(text string) any {
+	if n, err := strconv.Atoi(text); err == nil {
+		return n
+	}
+	if text == "null" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }
 
 // quiet proves that nothing has come: a round trip to the server is made, and

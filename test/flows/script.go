@@ -28,7 +28,7 @@ type Detail struct {
 
 var verbs = map[string]bool{
 	">": true, "<": true, "<*": true,
-	"resends": true, "closes": true, "registers": true, "unregisters": true, "ignores": true, "quiet": true, "is": true, "changes": true, "asks": true,
+	"resends": true, "closes": true, "registers": true, "unregisters": true, "ignores": true, "quiet": true, "is": true, "changes": true, "asks": true, "limits": true,
 }
 
 // ParseScript reads a flow; an error names the line.
