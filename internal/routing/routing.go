@@ -156,7 +156,8 @@ func (r *Router) Decide(req Request) Decision {
 	if status, reason, sentence := Forbidden(req.Method, req.Media, allow, "This endpoint"); status != 0 {
 		return refuse(d, status, reason, sentence)
 	}
-	if d.Via == ViaPhones && slices.ContainsFunc(req.Caller.Limits, func(l account.Limits) bool { return !l.PermitsNumber(Number(req.Target)) }) {
+	overLimit := func(l account.Limits) bool { return !l.PermitsNumber(plain(number(req.Target))) }
+	if d.Via == ViaPhones && slices.ContainsFunc(req.Caller.Limits, overLimit) {
 		return refuse(d, 403, "limit.number_prefix", "This endpoint may not call numbers that begin so")
 	}
 	switch d.Via {
@@ -351,16 +352,16 @@ func IsNumber(user string) bool {
 	return digits > 0
 }
 
-// Number is the phone number that a target means, without visual separators (RFC
-// 3966 5.1.1): an optional + and digits.
-func Number(u sip.URI) string {
-	user, _, _ := strings.Cut(sip.Unescape(u.User), ";")
+// plain is a phone number without its visual separators and parameters (RFC 3966
+// 5.1.1).
+func plain(number string) string {
+	number, _, _ = strings.Cut(number, ";")
 	return strings.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' || r == '+' {
 			return r
 		}
 		return -1
-	}, user)
+	}, number)
 }
 
 // isName reports whether a user part holds a letter, and so is no number.

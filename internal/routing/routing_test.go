@@ -164,7 +164,7 @@ func decide(t *testing.T, router Router, words []string) string {
 	}
 	d := router.Decide(req)
 	if d.Allowed && d.WithoutVideo {
-		return fmt.Sprintf("%s %d without video", d.Via, len(d.Targets))
+		return fmt.Sprintf("%s %d without video", d.Via, len(d.Targets)+len(d.Lines))
 	}
 	if d.Allowed {
 		return fmt.Sprintf("%s %d", d.Via, len(d.Targets)+len(d.Lines))
