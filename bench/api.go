@@ -29,10 +29,10 @@ const (
 	importers  = 2 // bulk requests under way
 	bulkRows   = 1000
 	creators   = 16
-	createTime = 8 * time.Second
+	createTime = 5 * time.Second
 	lookers    = 4 // clients that retrieve
-	lookTime   = 3 * time.Second
-	listTime   = 1500 * time.Millisecond // for each filter, by one client
+	lookTime   = 2 * time.Second
+	listTime   = 800 * time.Millisecond // for each filter, by one client
 )
 
 // apiFigures are one store's.

@@ -4,6 +4,7 @@ import (
 	"onhook/internal/metrics"
 	"onhook/internal/sip"
 	"onhook/internal/siptrunk"
+	"onhook/internal/storesql"
 )
 
 // samples are the figures of /metrics.
@@ -29,6 +30,19 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Sent, "result", "sent")
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Answered, "result", "answered")
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Missed, "result", "missed")
+
+	store := s.store.Stats()
+	for _, o := range []struct {
+		what string
+		storesql.Figures
+	}{{"lookup", store.Lookups}, {"commit", store.Commits}} {
+		counter("store_operations_total", "Lookups in the database and commits to it.", o.Count, "operation", o.what)
+		emit(metrics.Sample{Name: "store_seconds_total", Help: "How long they took in all.", Counter: true, Labels: []string{"operation", o.what}, Value: o.Took.Seconds()})
+		counter("store_unavailable_total", "Those that failed because the database could not be used.", o.Unavailable, "operation", o.what)
+	}
+	gauge("store_waiting", "Changes of accounts and endpoints waiting for a commit.", store.Waiting)
+	counter("store_changes_total", "Changes of accounts and endpoints committed by this server.", store.Changes)
+	counter("store_followed_total", "Changes that other servers on the same database committed, taken in.", store.Followed)
 
 	transport := p.transport.Stats()
 	for t := sip.UDP; t <= sip.WSS; t++ {

@@ -22,6 +22,7 @@ type conn struct {
 	}
 	dialect  Dialect
 	silence  time.Duration // after which a database that says nothing is lost; 0: never
+	took     *operation    // of a pool, to be counted; nil in a transaction
 	prepared *statements   // nil: the driver keeps them by itself
 }
 
@@ -32,12 +33,14 @@ type row struct {
 	*sql.Row
 	conn  conn
 	asker context.Context // the caller's, for the length of one call
+	start time.Time
 	end   func()
 }
 
-func (r row) Scan(dest ...any) error {
+func (r row) Scan(dest ...any) (err error) {
 	defer r.end()
-	err := r.Row.Scan(dest...)
+	defer func() { r.conn.took.done(r.start, err) }()
+	err = r.Row.Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) || r.conn.impossible(err) {
 		return account.ErrNotFound
 	}
@@ -46,12 +49,15 @@ func (r row) Scan(dest ...any) error {
 
 // row runs a query for one row, which must be scanned.
 func (c conn) row(ctx context.Context, query string, args ...any) row {
+	start := time.Now()
 	within, end := c.within(ctx)
-	return row{c.queryRow(within, c.dialect.Text(query), args), c, ctx, end}
+	return row{c.queryRow(within, c.dialect.Text(query), args), c, ctx, start, end}
 }
 
 // each runs f with every row of a query, however many there are.
-func (c conn) each(ctx context.Context, f func(scanner) error, query string, args ...any) error {
+func (c conn) each(ctx context.Context, f func(scanner) error, query string, args ...any) (err error) {
+	start := time.Now()
+	defer func() { c.took.done(start, err) }()
 	alive := func() {}
 	within := ctx
 	if c.silence > 0 {

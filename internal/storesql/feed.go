@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"onhook/internal/account"
@@ -40,6 +41,8 @@ func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) =
 // commits, whoever made it.
 type feed struct {
 	logger *slog.Logger
+
+	committedOwn, followed atomic.Uint64 // changes
 
 	mu        sync.Mutex // held while subscribers are told
 	told      int64      // the last number
@@ -74,6 +77,7 @@ func (f *feed) committed(others []entry, number int64, batch []*job) {
 // own tells a job's changes. A subscriber's panic is the submitter's to suffer.
 func (f *feed) own(j *job) {
 	defer j.recovered()
+	f.committedOwn.Add(uint64(len(j.entry.accounts) + len(j.entry.endpoints)))
 	f.tell(&j.entry)
 }
 
@@ -84,6 +88,7 @@ func (f *feed) other(e *entry) {
 		return
 	}
 	f.told = e.number
+	f.followed.Add(uint64(len(e.accounts) + len(e.endpoints)))
 	defer func() {
 		if v := recover(); v != nil {
 			f.logger.Error("panic", "while", "taking in another server's change", "error", v, "stack", string(debug.Stack()))

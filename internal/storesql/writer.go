@@ -34,6 +34,8 @@ type writer struct {
 	shared   Shared // nil: nobody else writes
 	name     string // among those that share the database
 
+	took operation
+
 	mu      sync.Mutex
 	waiting []*job
 	running bool
@@ -175,7 +177,9 @@ func (w *writer) commit(batch []*job) {
 // attempt runs the jobs in one transaction. Without an error it is committed
 // and told, and each job has its own outcome. Without savepoints, a job that
 // fails beside others is errJobFailed.
-func (w *writer) attempt(batch []*job, savepoints bool) error {
+func (w *writer) attempt(batch []*job, savepoints bool) (err error) {
+	start := time.Now()
+	defer func() { w.took.done(start, err) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	patience := w.patience(cancel)
@@ -189,7 +193,7 @@ func (w *writer) attempt(batch []*job, savepoints bool) error {
 	}
 	defer t.Rollback() // without effect after the commit
 	patience.Stop()    // statements have their own
-	r := reader{conn{t, w.dialect, w.silence, w.prepared}, w.keys}
+	r := reader{conn{on: t, dialect: w.dialect, silence: w.silence, prepared: w.prepared}, w.keys}
 	others, err := w.lock(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
