@@ -73,7 +73,7 @@ func measureAPI(s settings, dir string) (*apiReport, error) {
 		}
 		binary = built
 	}
-	r := &apiReport{rig: readRig()}
+	r := &apiReport{rig: readRig(), only: s.only}
 	var err error
 	if r.version, err = versionOf(binary); err != nil {
 		return nil, err
