@@ -84,6 +84,9 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 		p.index.Heard(flow)
 	}
 	p.traces.In(m, flow)
+	if m.IsRequest() {
+		m = p.proxy.FromStrictRouter(m)
+	}
 	if p.transactions.Receive(m, flow) || !m.IsRequest() {
 		return
 	}

@@ -76,6 +76,7 @@ type dialog struct {
 	closed  bool
 	acked   bool // the caller's ACK has passed
 	to      string
+	from    string    // as the callee knows it, where that is not as the caller wrote it
 	target  [2]string // remote targets, as their Contacts say
 	routes  [2]string // Route values between us and them
 	cseq    [2]uint32 // highest CSeq they have sent

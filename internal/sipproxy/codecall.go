@@ -10,7 +10,7 @@ import (
 
 // What a journal record of a call says it is.
 const (
-	journalVersion = 1
+	journalVersion = 2
 
 	kindOpen      = 'o' // a call that is established
 	kindRinging   = 'r' // one that rings, and what would tell its phones that it is over
@@ -47,7 +47,7 @@ func appendCall(b []byte, c *call) []byte {
 	for i := range c.dialogs {
 		d := &c.dialogs[i]
 		b = append(append(b, d.tag[:]...), flag(d.closed), flag(d.acked))
-		for _, s := range [...]string{d.to, d.target[0], d.target[1], d.routes[0], d.routes[1]} {
+		for _, s := range [...]string{d.to, d.from, d.target[0], d.target[1], d.routes[0], d.routes[1]} {
 			b = appendText(b, s)
 		}
 		for _, n := range [...]int64{int64(d.cseq[0]), int64(d.cseq[1]), int64(d.leg), d.expires} {
@@ -95,7 +95,7 @@ func readCall(r *journalReader) *call {
 		var d dialog
 		copy(d.tag[:], r.bytes(8))
 		d.closed, d.acked = r.bytes(1)[0] == 1, r.bytes(1)[0] == 1
-		for _, s := range [...]*string{&d.to, &d.target[0], &d.target[1], &d.routes[0], &d.routes[1]} {
+		for _, s := range [...]*string{&d.to, &d.from, &d.target[0], &d.target[1], &d.routes[0], &d.routes[1]} {
 			*s = r.text()
 		}
 		d.cseq = [2]uint32{uint32(r.varint()), uint32(r.varint())}

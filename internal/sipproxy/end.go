@@ -143,6 +143,9 @@ func (c *call) toEnd(d *dialog, end int, method sip.Method, sentence string) own
 	r := ownRequest{method: method, to: d.callee, uri: d.target[end], routes: d.routes[end],
 		from: c.fromHeader, dst: d.to, callID: c.callID, sentence: sentence}
 	sender := callerEnd
+	if d.from != "" {
+		r.from = d.from
+	}
 	if end == callerEnd {
 		r.to, r.from, r.dst, sender = c.from, d.to, c.fromHeader, calleeEnd
 	}
@@ -178,11 +181,20 @@ func (p *Proxy) sendOwn(r *ownRequest) {
 }
 
 func (r *ownRequest) append(p *Proxy, flow sip.Flow, dst []byte) []byte {
-	dst = sip.AppendRequestLine(dst, r.method, r.uri)
+	uri, routes := p.deviceURI(r.uri, r.to), r.routes
+	if first, rest := splitRoutes(routes); first != "" {
+		next, last := toStrictRouter(uri, first)
+		if uri = next; last != "" {
+			if routes = last; rest != "" {
+				routes = rest + ", " + last
+			}
+		}
+	}
+	dst = sip.AppendRequestLine(dst, r.method, uri)
 	dst = (&rewrite{flow: flow, branch: siptransaction.NewBranch()}).appendVia(p, dst)
 	dst = append(dst, "Max-Forwards: 70\r\n"...)
-	if r.routes != "" {
-		dst = sip.AppendHeader(dst, sip.Route, r.routes)
+	if routes != "" {
+		dst = sip.AppendHeader(dst, sip.Route, routes)
 	}
 	dst = sip.AppendHeader(dst, sip.From, r.from)
 	dst = sip.AppendHeader(dst, sip.To, r.dst)

@@ -327,6 +327,11 @@ func (p *Proxy) resume(c *call, now time.Time) {
 	if !p.calls.begin(c) {
 		return
 	}
+	for i := range c.dialogs {
+		if line := p.lineOf(c.dialogs[i].callee); line != nil && !c.dialogs[i].closed {
+			c.takeLine(line, true)
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range c.dialogs {

@@ -157,11 +157,14 @@ func (p *Proxy) remember(c *call, d *dialog, resp *sip.Message) {
 	}
 	slices.Reverse(toCallee)
 	fields := [7]string{to, contact, strings.Join(toCaller, ", "), strings.Join(toCallee, ", ")}
-	if len(fields[0])+len(fields[1])+len(fields[2])+len(fields[3]) > longestFields || c.callID == "" || contact == "" {
+	if from, _ := resp.Value(sip.From); from != c.fromHeader {
+		fields[4] = from
+	}
+	if len(fields[0])+len(fields[1])+len(fields[2])+len(fields[3])+len(fields[4]) > longestFields || c.callID == "" || contact == "" {
 		return
 	}
 	oneCopy(&fields)
-	d.to, d.target = fields[0], [2]string{c.contact, fields[1]}
+	d.to, d.from, d.target = fields[0], fields[4], [2]string{c.contact, fields[1]}
 	d.routes = [2]string{fields[2], fields[3]}
 }
 

@@ -123,6 +123,9 @@ func (w *world) receive(from netip.AddrPort, text string, devices ...netip.AddrP
 	w.t.Helper()
 	m := parse(w.t, crlf(text))
 	flow := udp(from)
+	if m.IsRequest() {
+		m = w.proxy.FromStrictRouter(m)
+	}
 	if w.layer.Receive(m, flow) {
 		return
 	}

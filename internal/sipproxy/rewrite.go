@@ -33,7 +33,8 @@ const CallIDHeader = "X-Onhook-Call-Id"
 
 // append writes the whole request.
 func (w *rewrite) append(p *Proxy, dst []byte) []byte {
-	dst = sip.AppendRequestLine(dst, w.req.Method, w.uri)
+	uri, last := w.nextURI()
+	dst = sip.AppendRequestLine(dst, w.req.Method, uri)
 	dst = w.appendVia(p, dst)
 	if w.record != nil {
 		dst = w.appendRecordRoute(p, dst)
@@ -41,7 +42,7 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 	dst = append(dst, "Max-Forwards: "...)
 	dst = strconv.AppendUint(dst, uint64(w.hops), 10)
 	dst = append(dst, "\r\n"...)
-	dst = w.appendRoutes(dst)
+	dst = w.appendRoutes(dst, last)
 	via := false
 	for i := range w.req.Headers {
 		switch h := &w.req.Headers[i]; h.ID {
@@ -132,19 +133,29 @@ func (w *rewrite) appendVia(p *Proxy, dst []byte) []byte {
 func (w *rewrite) appendRecordRoute(p *Proxy, dst []byte) []byte {
 	var buf [256]byte
 	sealed := p.sealer.seal(buf[:0], w.record)
-	dst = appendRoute(dst, p, w.flow, sealed)
+	secure := w.req.Target.Is("sips")
+	dst = appendRoute(dst, p, w.flow, secure, sealed)
 	if w.flow.Transport != w.source.Transport || w.flow.Listener != w.source.Listener {
-		dst = appendRoute(dst, p, w.source, sealed)
+		dst = appendRoute(dst, p, w.source, secure, sealed)
 	}
 	return dst
 }
 
-func appendRoute(dst []byte, p *Proxy, facing sip.Flow, sealed []byte) []byte {
+// appendRoute writes one. RFC 3261 16.6 step 4: it is a sips: where the request
+// goes to one, and its transport is what runs over TLS then (26.2.2).
+func appendRoute(dst []byte, p *Proxy, facing sip.Flow, secure bool, sealed []byte) []byte {
 	transport := facing.Transport
+	scheme := "Record-Route: <sip:"
+	if secure && transport.Secure() {
+		scheme = "Record-Route: <sips:"
+		if transport == sip.TLS {
+			transport = sip.TCP
+		}
+	}
 	if transport == sip.WSS {
 		transport = sip.WS // RFC 7118 knows transport=ws alone; the browser keeps its connection anyway
 	}
-	dst = append(dst, "Record-Route: <sip:"...)
+	dst = append(dst, scheme...)
 	dst = append(dst, p.Transport.SentBy(facing)...)
 	dst = append(dst, ";transport="...)
 	dst = append(dst, transport.Param()...)
@@ -154,18 +165,40 @@ func appendRoute(dst []byte, p *Proxy, facing sip.Flow, sealed []byte) []byte {
 }
 
 // appendRoutes writes the Route values that are left: those of the binding's
-// Path, then the request's own without ours.
-func (w *rewrite) appendRoutes(dst []byte) []byte {
+// Path, then the request's own without ours. With last, the first one stands in
+// the Request-URI.
+func (w *rewrite) appendRoutes(dst []byte, last string) []byte {
 	if w.path != "" {
 		dst = sip.AppendHeader(dst, sip.Route, w.path)
 	}
-	n := 0
+	n, skip := 0, w.skipRoutes
+	if last != "" {
+		skip++
+	}
 	for c := w.req.Values(sip.Route); c.Next(); n++ {
-		if n >= w.skipRoutes {
+		if n >= skip {
 			dst = sip.AppendHeader(dst, sip.Route, c.Value)
 		}
 	}
+	if last != "" {
+		dst = sip.AppendHeader(dst, sip.Route, last)
+	}
 	return dst
+}
+
+// nextURI is the Request-URI to send, and what goes behind the Routes then, see
+// toStrictRouter.
+func (w *rewrite) nextURI() (uri, last string) {
+	if w.path != "" {
+		return w.uri, ""
+	}
+	n := 0
+	for c := w.req.Values(sip.Route); c.Next(); n++ {
+		if n == w.skipRoutes {
+			return toStrictRouter(w.uri, c.Value)
+		}
+	}
+	return w.uri, ""
 }
 
 // maxForwards returns the hops a request has left; one that does not say gets
