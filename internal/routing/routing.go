@@ -114,6 +114,7 @@ type Decision struct {
 	WithoutVideo bool
 	Status       int
 	Reason       string
+	Untold       string // the reason where the caller is not told it
 	Sentence     string
 }
 
@@ -325,6 +326,7 @@ func Forbidden(method sip.Method, media Media, allow account.Permissions, who st
 // which names exist.
 func refuseTo(req Request, d Decision, status int, reason, sentence string) Decision {
 	if req.Caller.Kind == External {
+		d.Untold = reason
 		return refuse(d, 480, "", "")
 	}
 	return refuse(d, status, reason, sentence)

@@ -57,6 +57,7 @@ type path struct {
 	resolver     *sipresolve.Resolver
 	trunks       *trunk.Table
 
+	attempts attempts
 	logger   *slog.Logger
 	draining atomic.Bool
 	tagSeed  maphash.Seed
@@ -65,7 +66,7 @@ type path struct {
 }
 
 func newPath(n *names, d *directory.Directory, logger *slog.Logger) *path {
-	p := &path{names: n, directory: d, logger: logger, tagSeed: maphash.MakeSeed()}
+	p := &path{names: n, directory: d, logger: logger, tagSeed: maphash.MakeSeed(), attempts: attempts{seed: maphash.MakeSeed()}}
 	p.buffers.New = func() any { b := make([]byte, 0, 2048); return &b }
 	return p
 }
@@ -331,21 +332,22 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	if !ok {
 		return
 	}
+	from := sipproxy.Caller{Trunk: line}
+	if caller.Kind == routing.Known {
+		e := caller.Endpoint
+		from = sipproxy.Caller{Endpoint: e.ID, Owner: e.Owner, Main: e.Main, Identity: e.AOR()}
+	}
 	d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target, Media: media(m)})
 	switch {
 	case !d.Allowed:
 		p.refuse(m, flow, d.Status, d.Reason, d.Sentence)
+		p.attempted(m, flow, from, d)
 		return
 	case d.Via == routing.ViaServer:
 		p.refuse(m, flow, 404, "server.no_such_service", "The server itself takes no such request")
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		from := sipproxy.Caller{Trunk: line}
-		if caller.Kind == routing.Known {
-			e := caller.Endpoint
-			from = sipproxy.Caller{Endpoint: e.ID, Owner: e.Owner, Main: e.Main, Identity: e.AOR()}
-		}
 		p.proxy.Forward(tx, m, flow, from, d)
 	}
 }

@@ -135,6 +135,7 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	proxy := p.proxy.Stats()
 	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)
 	counter("calls_unkept_total", "Changes of calls in progress that the journal did not take: a restart may not know them.", proxy.Unkept)
+	counter("call_attempts_unrecorded_total", "Refused calls without a record, because the endpoint had too many of them.", p.attempts.sampled.Load())
 	records := s.records.Stats()
 	counter("call_records_total", "Call records stored.", records.Saved)
 	counter("call_records_dropped_total", "Call records lost because the database took none for too long.", records.Dropped)

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"onhook/internal/callrecord"
+	"onhook/internal/routing"
+	"onhook/internal/sip"
 )
 
 // Records takes the records of finished calls; it must not block.
@@ -75,6 +77,20 @@ func (c *call) record(of party, direction callrecord.Direction) *callrecord.Reco
 		r.Legs[i] = callrecord.Leg{To: c.calleeName, Contact: l.contact, Start: moment(l.start), Answer: moment(l.answer), End: moment(l.end), SIPCode: l.status}
 	}
 	return r
+}
+
+// Refused makes the record of a call that was refused before it went anywhere.
+func (p *Proxy) Refused(req *sip.Message, source sip.Flow, caller Caller, callee routing.Endpoint, status int, reason string) {
+	now := time.Now()
+	c := newCall(callrecord.NewID(now), p.calls.epoch, req, side{Flow: source}, caller, callee, now)
+	c.pending, c.over, c.end, c.status, c.reason = false, true, now.UnixMilli(), status, reason
+	var ok bool
+	if c.outcome, ok = callrecord.OfReason(reason); !ok {
+		c.outcome = callrecord.OfStatus(status)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p.publish(c, callrecord.Ended)
 }
 
 // moment is a time of a call's; zero for 0.

@@ -1,0 +1,82 @@
+package server
+
+import (
+	"hash/maphash"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"onhook/internal/account"
+	"onhook/internal/routing"
+	"onhook/internal/sip"
+	"onhook/internal/sipproxy"
+)
+
+// attempts decides which refused calls become records. The rule: an attempt is
+// a record of the calling endpoint's account, or, where the caller is from
+// outside, of the called endpoint's; one that concerns no endpoint, such as a
+// scanner's for a name that there is not, is none. Of one endpoint at most
+// attemptBurst are recorded at once and one every attemptEvery afterwards, so
+// that nobody fills the database; the rest is counted. A repetition of the same
+// request is not another attempt.
+type attempts struct {
+	seed    maphash.Seed
+	mu      sync.Mutex
+	slots   [attemptSlots]attemptSlot // by endpoint; two in one slot share its measure
+	sampled atomic.Uint64
+}
+
+const (
+	attemptSlots = 4096
+	attemptBurst = 30
+	attemptEvery = 2 * time.Second
+)
+
+type attemptSlot struct {
+	last uint64    // hash of the last attempt
+	free time.Time // when all of the burst is there again
+}
+
+// admit reports whether an endpoint's attempt becomes a record.
+func (a *attempts) admit(id account.EndpointID, m *sip.Message, now time.Time) bool {
+	var h maphash.Hash
+	h.SetSeed(a.seed)
+	h.WriteString(m.CallID)
+	h.WriteString(m.Via.Branch())
+	hash := h.Sum64()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := &a.slots[uint64(id)%attemptSlots]
+	if s.last == hash {
+		return false
+	}
+	s.last = hash
+	if s.free.Before(now) {
+		s.free = now
+	}
+	if s.free.Sub(now) > (attemptBurst-1)*attemptEvery {
+		a.sampled.Add(1)
+		return false
+	}
+	s.free = s.free.Add(attemptEvery)
+	return true
+}
+
+// attempted makes a record of a refused call, if it is to be one.
+func (p *path) attempted(m *sip.Message, flow sip.Flow, caller sipproxy.Caller, d routing.Decision) {
+	if m.Method != sip.INVITE {
+		return
+	}
+	of := caller.Endpoint
+	if of == 0 {
+		of = d.Callee.ID
+	}
+	if of == 0 || !p.attempts.admit(of, m, time.Now()) {
+		return
+	}
+	reason := d.Reason
+	if reason == "" {
+		reason = d.Untold
+	}
+	p.proxy.Refused(m, flow, caller, d.Callee, d.Status, reason)
+}
