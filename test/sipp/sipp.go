@@ -42,7 +42,7 @@ func (s Scenario) start(t testing.TB, dir string) *devserver.Process {
 		args = append(args, "-p", fmt.Sprint(s.Port))
 	}
 	if s.Calls != 0 {
-		args = append(args, "-m", fmt.Sprint(s.Calls), "-r", fmt.Sprint(s.Rate), "-timeout", "60s", "-timeout_error")
+		args = append(args, "-m", fmt.Sprint(s.Calls), "-r", fmt.Sprint(s.Rate), "-timeout", fmt.Sprintf("%ds", 60+2*s.Calls/s.Rate), "-timeout_error")
 	}
 	if len(s.Rows) > 0 {
 		rows := filepath.Join(dir, "rows.csv")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"onhook/test/devserver"
 )
@@ -64,10 +65,11 @@ func TestRegister(t *testing.T) {
 	}
 }
 
-// Many calls through the proxy, each after a 407, from SIPp to SIPp.
+// Ten thousand calls through the proxy, each after a 407, from SIPp to SIPp: none
+// fails, and each has its record.
 func TestCalls(t *testing.T) {
 	t.Parallel()
-	const calls = 400
+	const calls = 5000 // over either transport
 	for _, transport := range []string{"u1", "t1"} {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
@@ -86,10 +88,21 @@ func TestCalls(t *testing.T) {
 			}
 			Scenario{
 				File: "uac.xml", Transport: transport, Server: server,
-				Rows: []string{row(s, caller, callee.Username)}, Calls: calls, Rate: 100,
+				Rows: []string{row(s, caller, callee.Username)}, Calls: calls, Rate: 200,
 			}.Run(t)
 			if errors := stop(); errors != "" {
 				t.Errorf("the callee complains:\n%.4000s", errors)
+			}
+			err := devserver.Until(10*time.Second, func() error {
+				var page struct{ Pagination struct{ Total int } }
+				_, err := s.API("GET", "cdr?per_page=1&hangup_cause=NORMAL_CLEARING&endpoint_id="+callee.ID, nil, &page)
+				if err == nil && page.Pagination.Total != calls {
+					err = fmt.Errorf("%d calls have a record, want %d", page.Pagination.Total, calls)
+				}
+				return err
+			})
+			if err != nil {
+				t.Error(err)
 			}
 		})
 	}
