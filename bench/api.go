@@ -29,10 +29,10 @@ const (
 	importers  = 2 // bulk requests under way
 	bulkRows   = 1000
 	creators   = 16
-	createTime = 5 * time.Second
+	createTime = 8 * time.Second
 	lookers    = 4 // clients that retrieve
-	lookTime   = 2 * time.Second
-	listTime   = 800 * time.Millisecond // for each filter, by one client
+	lookTime   = 3 * time.Second
+	listTime   = 1500 * time.Millisecond // for each filter, by one client
 )
 
 // apiFigures are one store's.
@@ -73,7 +73,7 @@ func measureAPI(s settings, dir string) (*apiReport, error) {
 		}
 		binary = built
 	}
-	r := &apiReport{rig: readRig(), only: s.only}
+	r := &apiReport{rig: readRig()}
 	var err error
 	if r.version, err = versionOf(binary); err != nil {
 		return nil, err

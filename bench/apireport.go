@@ -9,7 +9,6 @@ import (
 // apiReport is what was measured of the API.
 type apiReport struct {
 	rig     rig
-	only    string // store that was asked for
 	version string
 	stores  []*apiFigures
 	missing []string
@@ -18,11 +17,7 @@ type apiReport struct {
 
 func (r *apiReport) markdown() string {
 	var b strings.Builder
-	title, command := "# Performance of the API", "go run ./bench -api"
-	if r.only != "" {
-		title, command = title+" on "+r.only, command+" -only "+r.only
-	}
-	fmt.Fprintf(&b, "%s\n\nWritten by `%s`: repeat it on your machine.\n\n", title, command)
+	b.WriteString("# Performance of the API\n\nWritten by `go run ./bench -api`: repeat it on your machine.\n\n")
 	row := func(what string, of func(*apiFigures) string) {
 		fmt.Fprintf(&b, "| %s |", what)
 		for _, f := range r.stores {

@@ -26,7 +26,6 @@ want sipp sip-tester
 have kamailio || [ -x /usr/sbin/kamailio ] || missing="$missing kamailio"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 want npm npm
-want tshark tshark
 want strace strace
 have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 

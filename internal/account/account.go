@@ -89,8 +89,12 @@ type Endpoint struct {
 	Limits      Limits
 	ExpiresAt   time.Time // zero: never
 	Secret      Secret
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+
+	Previous      Secret    // the one before, which works until PreviousUntil
+	PreviousUntil time.Time // zero: there is none
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // Application says what happens to a call: whom the router asks by HTTP.

@@ -22,12 +22,8 @@ type draft struct {
 // one of its sub-accounts. Errors are *Invalid, *Conflict, ErrUnavailable.
 func (s *Service) CreateEndpoint(ctx context.Context, owner Account, spec EndpointSpec) (Endpoint, error) {
 	d := s.draft(owner, spec, false)
-	// A request that cannot succeed is refused without waiting for the writer,
-	// with all that is wrong with it.
-	if len(d.faults) > 0 || d.subAccount != "" || d.Application != "" {
-		if err := s.confirm(ctx, s.store, owner, &d); err != nil {
-			return Endpoint{}, fmt.Errorf("create endpoint: %w", err)
-		}
+	if err := s.confirm(ctx, s.store, owner, &d); err != nil {
+		return Endpoint{}, fmt.Errorf("create endpoint: %w", err)
 	}
 	if err := d.faults.err(); err != nil {
 		return Endpoint{}, err

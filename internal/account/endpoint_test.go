@@ -458,3 +458,40 @@ func TestUnavailable(t *testing.T) {
 	_, err = s.CreateEndpoint(t.Context(), w.main, account.EndpointSpec{})
 	complains(t, "create", err, "username", "password")
 }
+
+// An old password works beside the new one until its time is over; one that is
+// the present one changes nothing, and a further one takes the place.
+func TestPasswordOverlap(t *testing.T) {
+	w := newWorld(t)
+	e := w.create(t, w.main, spec("rotating"))
+	change := func(password string, overlap account.Optional[int]) account.Endpoint {
+		t.Helper()
+		after, err := w.UpdateEndpoint(t.Context(), w.main, e.ID, account.EndpointPatch{Password: account.Some(password), Overlap: overlap})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return after
+	}
+	first := e.Secret
+	second := change("second horse", account.Some(60))
+	if second.Previous != first || second.Secret == first || !second.PreviousUntil.Equal(second.UpdatedAt.Add(time.Minute)) {
+		t.Errorf("%+v", second)
+	}
+	if same := change("second horse", account.Some(600)); same != second {
+		t.Errorf("the same password changes %+v", same)
+	}
+	if n, err := w.EndOverlaps(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d ended early, %v", n, err)
+	}
+	third := change("third horse", account.Some(0))
+	if third.Previous != (account.Secret{}) || !third.PreviousUntil.IsZero() {
+		t.Errorf("without an overlap: %+v", third)
+	}
+	for _, bad := range []account.EndpointPatch{{Overlap: account.Some(60)}, {Password: account.Some("fourth horse"), Overlap: account.Some(-1)},
+		{Password: account.Some("fourth horse"), Overlap: account.Some(604_801)}} {
+		var invalid *account.Invalid
+		if _, err := w.UpdateEndpoint(t.Context(), w.main, e.ID, bad); !errors.As(err, &invalid) || invalid.Fields["password_overlap"] == "" {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+}

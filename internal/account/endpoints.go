@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Endpoint returns an endpoint of the scope: the account's own or, for a main
@@ -132,17 +133,66 @@ func (s *Service) patched(ctx context.Context, r Reader, e Endpoint, p EndpointP
 			f.add("application", bad)
 		}
 	}
+	if overlap := value(f, "password_overlap", p.Overlap, 0); overlap < 0 || overlap > maxOverlap {
+		f.add("password_overlap", msgOverlap)
+	} else if p.Overlap.Set && !p.Password.Set {
+		f.add("password_overlap", msgOverlapOf)
+	}
 	if p.Password.Set {
 		password := value(f, "password", p.Password, "")
 		f.add("password", checkPassword(password))
 		if len(f) == 0 {
-			after.Secret = newSecret(e.Username, e.Domain, password)
+			s.rotate(&after, newSecret(e.Username, e.Domain, password), p.Overlap.Value)
 		}
 	}
 	if err := f.err(); err != nil {
 		return Endpoint{}, err
 	}
 	return after, nil
+}
+
+// rotate gives the endpoint a new secret, beside which the present one works
+// for so many seconds.
+func (s *Service) rotate(e *Endpoint, fresh Secret, overlap int) {
+	if fresh == e.Secret {
+		return // it is the present one
+	}
+	e.Previous, e.PreviousUntil = Secret{}, time.Time{}
+	if overlap > 0 {
+		e.Previous, e.PreviousUntil = e.Secret, s.time().Add(time.Duration(overlap)*time.Second)
+	}
+	e.Secret = fresh
+}
+
+// EndOverlaps ends the old passwords whose time is over and returns how many
+// they were. The caller runs it from time to time.
+func (s *Service) EndOverlaps(ctx context.Context) (int, error) {
+	ended := 0
+	for {
+		next, err := s.store.NextOverlapEnd(ctx)
+		if err != nil {
+			return ended, fmt.Errorf("end old passwords: %w", err)
+		}
+		now := s.time()
+		if next.IsZero() || next.After(now) {
+			return ended, nil
+		}
+		n := 0
+		err = s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
+			all, err := tx.OverlapsEnded(ctx, now, sweep)
+			n = len(all)
+			for i := 0; err == nil && i < n; i++ {
+				after := all[i]
+				after.Previous, after.PreviousUntil = Secret{}, time.Time{}
+				err = tx.UpdateEndpoint(ctx, all[i], after)
+			}
+			return err
+		})
+		if err != nil {
+			return ended, fmt.Errorf("end old passwords: %w", err)
+		}
+		ended += n
+	}
 }
 
 // checkLocked refuses locked fields unless they carry their present value.

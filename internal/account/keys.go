@@ -99,6 +99,34 @@ func (k *Keys) OpenToken(authID string, sealed []byte) (string, error) {
 	return string(b), nil
 }
 
+// SealWebhook seals a webhook's secret.
+func (k *Keys) SealWebhook(id, secret string) []byte {
+	return k.sealed([]byte(secret), "webhook "+id)
+}
+
+// OpenWebhook is the reverse of SealWebhook.
+func (k *Keys) OpenWebhook(id string, sealed []byte) (string, error) {
+	b, err := k.open(sealed, "webhook "+id)
+	if err != nil {
+		return "", fmt.Errorf("secret of webhook %s: %w", id, err)
+	}
+	return string(b), nil
+}
+
+// SealAnswer seals the answer to a request with a key.
+func (k *Keys) SealAnswer(authID, key string, answer []byte) []byte {
+	return k.sealed(answer, "answer "+authID+" "+key)
+}
+
+// OpenAnswer is the reverse of SealAnswer.
+func (k *Keys) OpenAnswer(authID, key string, sealed []byte) ([]byte, error) {
+	b, err := k.open(sealed, "answer "+authID+" "+key)
+	if err != nil {
+		return nil, fmt.Errorf("an answer of account %s: %w", authID, err)
+	}
+	return b, nil
+}
+
 // Check makes a value by which VerifyCheck recognises these keys.
 func (k *Keys) Check() []byte { return k.sealed([]byte("onhook"), "check") }
 

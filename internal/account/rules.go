@@ -28,6 +28,8 @@ const (
 	msgHA1MD5      = "Must be 32 hexadecimal digits"
 	msgHA1SHA256   = "Must be 64 hexadecimal digits"
 	msgExpired     = "Must be a time in the future"
+	msgOverlap     = "Must be a number from 0 to 604800"
+	msgOverlapOf   = "Needs password beside it"
 	msgHA1Alone    = "Needs ha1_md5 beside it"
 )
 
@@ -39,6 +41,7 @@ const (
 	maxPassword        = 128
 	defaultMaxContacts = 10
 	maxMaxContacts     = 20
+	maxOverlap         = 7 * 24 * 60 * 60 // seconds
 )
 
 // faults collects bad fields; the first sentence about a field stays.

@@ -47,6 +47,7 @@ type EndpointSpec struct {
 // fields may be carried; they are refused unless they equal the present value.
 type EndpointPatch struct {
 	Password     Optional[string]
+	Overlap      Optional[int] // seconds that the old password goes on working beside a new one
 	Alias        Optional[string]
 	Application  Optional[string] // as in EndpointSpec; null or "" detaches
 	AllowVoice   Optional[bool]

@@ -33,10 +33,13 @@ type Change struct {
 	Kind          ChangeKind
 	Before, After Endpoint
 	SecretChanged bool // the old credentials are worthless: on Updated with a new secret, and on Deleted
+	Rotated       bool // there is a new secret, beside which the one before goes on working
+	OverlapEnded  bool // the secret before does not work any more
 
-	At   time.Time // when it was committed
-	Seq  int64     // of its transaction, which the outbox holds; 0: another process's
-	Last bool      // of its transaction
+	At      time.Time // when it was committed; zero: just now
+	Seq     int64     // of its commit in the outbox; 0: it is not there
+	Last    bool      // of its commit
+	Foreign bool      // another server made it, which tells the world
 }
 
 // Changed names the fields that an update changed, as the API does.
@@ -50,7 +53,7 @@ func (c Change) Changed() (fields []string) {
 		{"allow_voice", b.Allow.Voice != a.Allow.Voice}, {"allow_message", b.Allow.Message != a.Allow.Message},
 		{"allow_video", b.Allow.Video != a.Allow.Video}, {"max_contacts", b.MaxContacts != a.MaxContacts},
 		{"limits", b.Limits != a.Limits},
-		{"expires_at", !b.ExpiresAt.Equal(a.ExpiresAt)}, {"password", c.SecretChanged},
+		{"expires_at", !b.ExpiresAt.Equal(a.ExpiresAt)}, {"password", c.SecretChanged || c.Rotated},
 	} {
 		if f.changed {
 			fields = append(fields, f.name)
@@ -119,6 +122,8 @@ type Tx interface {
 	// Endpoint. EndpointsWith returns those that have the application
 	// attached, ExpiredEndpoints those whose time has come.
 	EndpointsOf(ctx context.Context, owner string, limit int) ([]Endpoint, error)
+	// OverlapsEnded returns endpoints whose PreviousUntil has come.
+	OverlapsEnded(ctx context.Context, now time.Time, limit int) ([]Endpoint, error)
 	EndpointsWith(ctx context.Context, appID string, limit int) ([]Endpoint, error)
 	ExpiredEndpoints(ctx context.Context, now time.Time, limit int) ([]Endpoint, error)
 }
@@ -143,6 +148,8 @@ type Store interface {
 	SubAccounts(ctx context.Context, parent string, q SubAccountQuery) ([]Account, int, error)
 	// NextExpiry returns when the next endpoint expires; zero when none does.
 	NextExpiry(ctx context.Context) (time.Time, error)
+	// NextOverlapEnd does the same for the end of old secrets.
+	NextOverlapEnd(ctx context.Context) (time.Time, error)
 	// Endpoints returns one page of the owner's endpoints and the number of
 	// all that match. The query's SubAccount and Malformed are the Service's.
 	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)

@@ -43,6 +43,7 @@ type Service interface {
 	DeleteApplication(ctx context.Context, scope account.Account, appID string, how account.Detach) error
 
 	CreateEndpoint(ctx context.Context, owner account.Account, spec account.EndpointSpec) (account.Endpoint, error)
+	PutEndpoint(ctx context.Context, owner account.Account, spec account.EndpointSpec, patch account.EndpointPatch) (account.Endpoint, bool, error)
 	CreateEndpoints(ctx context.Context, owner account.Account, specs []account.EndpointSpec, dryRun bool) ([]account.Endpoint, error)
 	Endpoint(ctx context.Context, scope account.Account, id account.EndpointID) (account.Endpoint, error)
 	Endpoints(ctx context.Context, scope account.Account, q account.EndpointQuery) ([]account.Endpoint, int, error)
@@ -81,7 +82,7 @@ type Bans interface {
 const DefaultTimeout = 30 * time.Second
 
 // Config is what the API is built from. Service, Registrations, DryRun, Calls,
-// Records and Events must be set.
+// Records, Events, Webhooks and Answers must be set.
 type Config struct {
 	Service       Service
 	Registrations Registrations
@@ -99,14 +100,21 @@ type Config struct {
 	Logger        *slog.Logger  // nil: nothing is logged
 	Timeout       time.Duration // of one request; 0: DefaultTimeout
 
-	StreamsPerAccount int // event streams open at a time; 0: DefaultStreams
+	Webhooks Webhooks
+	Answers  Answers
+	Stopping <-chan struct{} // closed when event streams shall end; nil: never
+
+	StreamsPerAccount int              // event streams open at a time; 0: DefaultStreams
+	Now               func() time.Time // nil: time.Now
 }
 
 type handler struct {
 	Config
-	log     *slog.Logger
-	admin   [sha256.Size]byte // hash of AdminToken
-	streams streams
+	log      *slog.Logger
+	admin    [sha256.Size]byte // hash of AdminToken
+	streams  streams
+	limits   rateLimits
+	underWay underWay
 }
 
 // New returns the handler of everything the API serves. It starts nothing.
@@ -114,13 +122,16 @@ func New(c Config) http.Handler {
 	if c.Timeout <= 0 {
 		c.Timeout = DefaultTimeout
 	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.StreamsPerAccount <= 0 {
 		c.StreamsPerAccount = DefaultStreams
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &handler{Config: c, log: c.Logger.With("package", "api"), admin: sha256.Sum256([]byte(c.AdminToken))}
+	return &handler{Config: c, limits: rateLimits{now: c.Now}, log: c.Logger.With("package", "api"), admin: sha256.Sum256([]byte(c.AdminToken))}
 }
 
 // request is one HTTP request on its way through a handler.
@@ -205,8 +216,14 @@ func (h *handler) dispatch(r *request) (reply, error) {
 		if err := h.authenticate(r); err != nil {
 			return reply{}, err
 		}
+		if !h.limits.allow(r.caller) {
+			return tooMany("the account makes more requests than it may, try again later", 1), nil
+		}
 		if err := r.chooseProfile(); err != nil {
 			return reply{}, err
+		}
+		if r.Method == http.MethodPost && len(r.Header.Values(idempotencyKey)) > 0 {
+			return h.once(r, serve)
 		}
 	}
 	return serve(h, r)

@@ -58,6 +58,8 @@ const (
 	profileSlim                // for clients that reject unknown keys
 )
 
+func (p profile) String() string { return [...]string{"full", "slim"}[p] }
+
 // chooseProfile reads representation=slim|full from the query or a header, and
 // knows the Python SDK by its X-Fern-Language.
 func (r *request) chooseProfile() error {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"time"
 
@@ -56,6 +57,11 @@ func (h *handler) retrieveEndpoint(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	return h.whole(r, http.StatusOK, e)
+}
+
+// whole answers with everything there is of an endpoint.
+func (h *handler) whole(r *request, status int, e account.Endpoint) (reply, error) {
 	apps, err := h.applications(r.Context(), []account.Endpoint{e})
 	if err != nil {
 		return reply{}, err
@@ -66,14 +72,51 @@ func (h *handler) retrieveEndpoint(r *request) (reply, error) {
 		if slim.Application == nil {
 			slim.Application = new(string) // these clients require a string here
 		}
-		return reply{status: http.StatusOK, body: slim}, nil
+		return reply{status: status, body: slim}, nil
 	}
 	full := fullEndpoint(e, apps, bindings)
 	full.APIID = r.id
 	if len(bindings) > 0 {
 		full.SIPRegistration = newRegistrationJSON(bindings[0])
 	}
-	return reply{status: http.StatusOK, body: full}, nil
+	return reply{status: status, body: full}, nil
+}
+
+// putEndpoint answers PUT on …/by-username/{username}: the endpoint of that name
+// shall be as the body says, whether there is one or not. The same request
+// again changes nothing.
+func (h *handler) putEndpoint(r *request) (reply, error) {
+	if err := r.onlyQuery("representation"); err != nil {
+		return reply{}, err
+	}
+	f, err := h.readFields(r)
+	if err != nil {
+		return reply{}, err
+	}
+	username := r.params["username"]
+	if v, there := f.values["username"]; !there {
+		f.add("username", value{text: username})
+	} else if text, ok := v.string(); !ok || text != username {
+		f.wrong("username", "Must be the one in the path")
+	}
+	twin := &fields{values: maps.Clone(f.values), malformed: maps.Clone(f.malformed)}
+	f.pass("password_overlap") // of an update alone
+	spec, named := endpointSpec(f, false)
+	patch, _ := endpointPatch(twin)
+	patch.Malformed = spec.Malformed
+	if sentence := twin.malformed["password_overlap"]; sentence != "" {
+		return reply{}, &account.Invalid{Fields: map[string]string{"password_overlap": sentence}}
+	}
+	spec.Username, patch.Username = account.Some(username), account.Optional[string]{}
+	e, created, err := h.Service.PutEndpoint(r.Context(), r.scope, spec, patch)
+	if err != nil {
+		return reply{}, named.rename(err)
+	}
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return h.whole(r, status, e)
 }
 
 // updateEndpoint answers POST, PUT and PATCH on an item.

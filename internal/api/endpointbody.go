@@ -56,6 +56,7 @@ func endpointSpec(f *fields, bulk bool) (account.EndpointSpec, written) {
 func endpointPatch(f *fields) (account.EndpointPatch, written) {
 	p := account.EndpointPatch{
 		Password:     f.text("password"),
+		Overlap:      f.integer("password_overlap"),
 		Alias:        f.text("alias"),
 		AllowVoice:   f.boolean("allow_voice"),
 		AllowMessage: f.boolean("allow_message"),

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/event"
 	"onhook/internal/location"
 )
@@ -126,6 +127,8 @@ func (r *request) eventQuery() (filter event.Filter, after *event.ID, err error)
 // errRevoked: the key that a stream was opened with is worth nothing any more.
 var errRevoked = errors.New("the key does not open this account any more")
 
+var errStopping = errors.New("the server is stopping")
+
 // sendEvents writes events until the client, the server or the key's account
 // ends the stream.
 func (h *handler) sendEvents(ctx context.Context, r *request, s EventStream) error {
@@ -158,6 +161,11 @@ func (h *handler) sendEvents(ctx context.Context, r *request, s EventStream) err
 			}
 			writeEvent(&b, &e)
 		}
+		select {
+		case <-h.Stopping:
+			return errStopping
+		default:
+		}
 		if b.Len() > 0 {
 			if err := send(b.Bytes()); err != nil {
 				return err
@@ -173,6 +181,8 @@ func (h *handler) sendEvents(ctx context.Context, r *request, s EventStream) err
 			if err := send([]byte(": heartbeat\n\n")); err != nil {
 				return err
 			}
+		case <-h.Stopping:
+			return errStopping
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -218,3 +228,6 @@ func EndpointEvent(e account.Endpoint, apps map[string]account.Application, regi
 	}
 	return out
 }
+
+// CallEvent is the data of a call's event: its record so far.
+func CallEvent(r *callrecord.Record, at time.Time) any { return newCallJSON(r, at) }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callback"
 	"onhook/internal/callrecord"
 	"onhook/internal/event"
 	"onhook/internal/eventlog"
@@ -28,6 +29,7 @@ import (
 	"onhook/internal/storepostgres"
 	"onhook/internal/storesql"
 	"onhook/internal/storesqlite"
+	"onhook/internal/webhook"
 	"onhook/test/postgres"
 )
 
@@ -48,6 +50,7 @@ type world struct {
 	events   *eventlog.Log
 	calls    *callList
 	records  callrecord.Store
+	webhooks *webhooks
 	clock    atomic.Int64 // unix seconds
 	ready    error
 	log      *logBuffer
@@ -113,6 +116,8 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 			fmt.Fprintln(w, "onhook_up 1")
 		}),
 		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	w.webhooks = &webhooks{Service: webhook.NewService(store, callback.New(callback.Config{}).Check, func() event.ID { return event.ID{1} }, func() {}, w.now)}
+	w.config.Webhooks, w.config.Answers, w.config.Now = w.webhooks, store, w.now
 	w.handler = New(w.config)
 	t.Cleanup(func() {
 		if strings.Contains(w.log.String(), secret) {
@@ -264,6 +269,23 @@ type eventStreams struct{ log *eventlog.Log }
 
 func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event.ID) EventStream {
 	return e.log.Subscribe(authID, filter, after)
+}
+
+// webhooks are real but for the deliveries, which are written down.
+type webhooks struct {
+	*webhook.Service
+	again []string
+	err   error
+}
+
+func (w *webhooks) Redeliver(hook webhook.Webhook, id event.ID) error {
+	w.again = append(w.again, hook.ID+" "+id.String())
+	return w.err
+}
+
+func (w *webhooks) RedeliverAfter(_ context.Context, hook webhook.Webhook, id event.ID) error {
+	w.again = append(w.again, hook.ID+" after "+id.String())
+	return w.err
 }
 
 // bindings stands in for the registrar.

@@ -38,6 +38,13 @@ func (w *world) furnish(name string) belongings {
 			w.t.Fatalf("%d %s", rec.Code, rec.Body)
 		}
 	}
+	var hook struct {
+		ID string `json:"webhook_id"`
+	}
+	rec := w.do(w.request(name, "POST", path+"Webhook/", `{"url":"https://example.com/`+name+`"}`))
+	if err := json.Unmarshal(rec.Body.Bytes(), &hook); err != nil || rec.Code != 201 {
+		w.t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
 	endpoint := w.create(name, "of_"+name)
 	pairs := map[string]string{"id": "b-" + name, "contact": "sip:x@192.0.2.1:5060", "via": "udp", "from": "192.0.2.1:5060"}
 	b, err := bindingFrom(pairs, w.now())
@@ -51,7 +58,7 @@ func (w *world) furnish(name string) belongings {
 		w.t.Fatal(err)
 	}
 	w.calls.list = append(w.calls.list, call)
-	return belongings{"call_uuid": call.ID.String(), "auth_id": w.vars[name], "endpoint_id": endpoint, "app_id": app.AppID, "sub_auth_id": sub.AuthID, "binding_id": "b-" + name}
+	return belongings{"call_uuid": call.ID.String(), "auth_id": w.vars[name], "endpoint_id": endpoint, "app_id": app.AppID, "sub_auth_id": sub.AuthID, "binding_id": "b-" + name, "webhook_id": hook.ID, "username": "of_" + name}
 }
 
 // snapshot is everything that is stored, and every token's worth.
@@ -68,11 +75,15 @@ func (w *world) snapshot() string {
 		if err != nil || err2 != nil {
 			w.t.Fatal(err, err2)
 		}
+		hooks, err := w.webhooks.Webhooks(context.Background(), a)
+		if err != nil {
+			w.t.Fatal(err)
+		}
 		records, _, err := w.records.Records(context.Background(), a.AuthID, callrecord.Query{Limit: 100})
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		fmt.Fprintln(&out, a, token, apps, len(records), len(w.calls.Live(a.AuthID)))
+		fmt.Fprintln(&out, a, token, apps, len(records), len(w.calls.Live(a.AuthID)), hooks, w.webhooks.again)
 	}
 	err = w.store.EachEndpoint(context.Background(), func(e account.Endpoint) error {
 		fmt.Fprintln(&out, e, w.bindings.Bindings(e.ID))
@@ -104,9 +115,10 @@ func testIsolation(t *testing.T, newWorld func(*testing.T) *world) {
 	w := newWorld(t)
 	mine, theirs := w.furnish("main"), w.furnish("other")
 	nobodys := belongings{"auth_id": "MA_00000000", "endpoint_id": "100000000000000", "app_id": "10000000000000000",
-		"sub_auth_id": "SA_00000000", "binding_id": "b-none", "call_uuid": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"}
+		"sub_auth_id": "SA_00000000", "binding_id": "b-none", "username": "of_nobody", "webhook_id": "WH_AAAAAAAAAAAAAAAAAAAA", "call_uuid": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"}
 	before := w.snapshot()
-	bodies := []string{"", `{}`, `{"name":"taken over","app_name":"stolen","alias":"stolen","enabled":false}`}
+	bodies := []string{"", `{}`, `{"name":"taken over","app_name":"stolen","alias":"stolen","enabled":false}`,
+		`{"event_id":"01K8NWJ7C0A3T6VRZ0V2M1Q4XB"}`, `{"url":"https://example.org/stolen"}`}
 	tried := 0
 	for _, route := range routes {
 		if route.public || route.admin || !strings.Contains(route.template, "{") {
@@ -126,7 +138,7 @@ func testIsolation(t *testing.T, newWorld func(*testing.T) *world) {
 					tried++
 				}
 				// The other's things, one by one, on the own path.
-				for _, part := range []string{"endpoint_id", "app_id", "sub_auth_id", "binding_id", "call_uuid"} {
+				for _, part := range []string{"endpoint_id", "app_id", "sub_auth_id", "binding_id", "call_uuid", "webhook_id"} {
 					if !strings.Contains(route.template, "{"+part+"}") {
 						continue
 					}

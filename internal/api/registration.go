@@ -82,6 +82,9 @@ func newBindingJSON(b location.Binding) bindingJSON {
 		RegisteredAt: timestamp(b.RegisteredAt), Expires: timestamp(b.Expires), LastSeen: timestamp(b.LastSeen),
 		State: b.State.String(), Secret: "current",
 	}
+	if b.Previous {
+		out.Secret = "previous"
+	}
 	if b.RegID != 0 {
 		out.RegID = &b.RegID
 	}

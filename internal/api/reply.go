@@ -32,6 +32,8 @@ type errorJSON struct {
 	AppID      string  `json:"app_id,omitempty"`
 	BanID      string  `json:"ban_id,omitempty"`
 	CallUUID   string  `json:"call_uuid,omitempty"`
+	WebhookID  string  `json:"webhook_id,omitempty"`
+	EventID    string  `json:"event_id,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }
@@ -111,6 +113,17 @@ func unavailable(sentence string) reply {
 	return rep
 }
 
+// encode writes a body as it is sent.
+func encode(body any) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		panic(err) // our own types always marshal
+	}
+	return b.Bytes()
+}
+
 // tooMany refuses what the account may do again later.
 func tooMany(sentence string, seconds int) reply {
 	rep := fail(http.StatusTooManyRequests, sentence)
@@ -131,13 +144,7 @@ func (h *handler) write(r *request, rep reply) {
 	}
 	out := rep.raw
 	if rep.body != nil {
-		var b bytes.Buffer
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(rep.body); err != nil {
-			panic(err) // our own types always marshal
-		}
-		out = b.Bytes()
+		out = encode(rep.body)
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "no-store")
 	}

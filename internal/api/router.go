@@ -28,6 +28,8 @@ var routes = compile([]route{
 		"GET": (*handler).listEndpoints, "POST": (*handler).createEndpoint}},
 	{template: "/v1/Account/{auth_id}/Endpoint/bulk", methods: map[string]serveFunc{
 		"POST": (*handler).createEndpoints}},
+	{template: "/v1/Account/{auth_id}/Endpoint/by-username/{username}", methods: map[string]serveFunc{
+		"PUT": (*handler).putEndpoint}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/", methods: map[string]serveFunc{
 		"GET": (*handler).retrieveEndpoint, "POST": (*handler).updateEndpoint, "PUT": (*handler).updateEndpoint,
 		"PATCH": (*handler).updateEndpoint, "DELETE": (*handler).deleteEndpoint}},
@@ -62,6 +64,13 @@ var routes = compile([]route{
 	{template: "/v1/Account/{auth_id}/Subaccount/{sub_auth_id}/", methods: map[string]serveFunc{
 		"GET": (*handler).retrieveSubAccount, "POST": (*handler).updateSubAccountLegacy, "DELETE": (*handler).deleteSubAccountLegacy}},
 	{template: "/v1/Account/{auth_id}/events", methods: map[string]serveFunc{"GET": (*handler).streamEvents}},
+	{template: "/v1/Account/{auth_id}/Webhook/", methods: map[string]serveFunc{
+		"GET": (*handler).listWebhooks, "POST": (*handler).createWebhook}},
+	{template: "/v1/Account/{auth_id}/Webhook/{webhook_id}/", methods: map[string]serveFunc{
+		"GET": (*handler).retrieveWebhook, "POST": (*handler).updateWebhook, "PUT": (*handler).updateWebhook,
+		"PATCH": (*handler).updateWebhook, "DELETE": (*handler).deleteWebhook}},
+	{template: "/v1/Account/{auth_id}/Webhook/{webhook_id}/redeliver", methods: map[string]serveFunc{
+		"POST": (*handler).redeliver}},
 	{template: accountTemplate, methods: map[string]serveFunc{"GET": (*handler).retrieveAccount}},
 	{template: "/v1/Account/{auth_id}/Token/", methods: map[string]serveFunc{"POST": (*handler).rotateToken}},
 	{template: "/v1/auth/me", methods: map[string]serveFunc{"GET": (*handler).me}},

@@ -35,7 +35,7 @@ import (
 //
 //	body, compared with its key order; "<uuid>", "<id>", "<token>", "<n>" and
 //	"<any>" match such values; "<name>" matches an endpoint_id, "<app_name>" an
-//	app_id, "<sa_name>" a sub-account's auth_id and "<token_name>" an auth
+//	app_id, "<sa_name>" a sub-account's auth_id, "<wh_name>" a webhook_id and "<token_name>" an auth
 //	token, for which {name} stands afterwards.
 //
 // {x*20} stands for twenty x.
@@ -68,15 +68,17 @@ func testTranscripts(t *testing.T, newWorld func(*testing.T) *world) {
 }
 
 var (
-	uuidPattern      = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	idPattern        = regexp.MustCompile(`^[1-9][0-9]{14}$`)
-	appIDPattern     = regexp.MustCompile(`^[1-9][0-9]{14}00$`)
-	subAuthIDPattern = regexp.MustCompile(`^SA_[A-Z0-9]{8}$`)
-	tokenPattern     = regexp.MustCompile(`^[A-Za-z0-9]{40}$`)
-	namePattern      = regexp.MustCompile(`^<([a-z_0-9]+)>$`)
-	varPattern       = regexp.MustCompile(`\{([a-z_0-9]+)\}`)
-	repeatPattern    = regexp.MustCompile(`\{(.)\*(\d+)\}`)
-	pairPattern      = regexp.MustCompile(`([a-z-]+)=("[^"]*"|\S+)`)
+	uuidPattern          = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	idPattern            = regexp.MustCompile(`^[1-9][0-9]{14}$`)
+	appIDPattern         = regexp.MustCompile(`^[1-9][0-9]{14}00$`)
+	subAuthIDPattern     = regexp.MustCompile(`^SA_[A-Z0-9]{8}$`)
+	webhookPattern       = regexp.MustCompile(`^WH_[A-Z2-7]{20}$`)
+	tokenPattern         = regexp.MustCompile(`^[A-Za-z0-9]{40}$`)
+	webhookSecretPattern = regexp.MustCompile(`^whsec_[A-Z2-7]{32}$`)
+	namePattern          = regexp.MustCompile(`^<([a-z_0-9]+)>$`)
+	varPattern           = regexp.MustCompile(`\{([a-z_0-9]+)\}`)
+	repeatPattern        = regexp.MustCompile(`\{(.)\*(\d+)\}`)
+	pairPattern          = regexp.MustCompile(`([a-z-]+)=("[^"]*"|\S+)`)
 )
 
 func (w *world) expand(text string) string {
@@ -337,6 +339,11 @@ func (w *world) matchNamed(name string, have tree, at string) error {
 	case strings.HasPrefix(name, "sa_"):
 		ok = subAuthIDPattern.MatchString(got)
 		w.vars[name] = got
+	case strings.HasPrefix(name, "wh_"):
+		ok = webhookPattern.MatchString(got)
+		w.vars[name] = got
+	case name == "whsec":
+		ok = webhookSecretPattern.MatchString(got)
 	case strings.HasPrefix(name, "token"):
 		ok = tokenPattern.MatchString(got)
 		w.vars[name] = got

@@ -32,6 +32,7 @@ type Config struct {
 	Trace           Trace          `yaml:"trace" doc:"The SIP messages of each endpoint's last attempts, for GET …/Endpoint/{id}/Trace/. Credentials and media keys are masked."`
 	Auth            Auth           `yaml:"auth" doc:"Digest authentication of endpoints."`
 	Events          Events         `yaml:"events" doc:"What happened, for event streams and webhooks."`
+	Callbacks       Callbacks      `yaml:"callbacks" doc:"HTTP requests to the servers of users: webhooks."`
 	Limits          Limits         `yaml:"limits" doc:"What one source may use, and what the server holds at most. A source is an IPv4 address or an IPv6 /64. What exceeds a limit is counted in /metrics."`
 	TrustedNetworks []netip.Prefix `yaml:"trusted_networks" doc:"Networks (CIDR) or addresses without packet rate limits, such as your own gateways. Wrong passwords and connections are limited for them too."`
 	ExternalCalls   bool           `yaml:"external_calls" doc:"Whether callers who are no endpoints of this server may call its endpoints. They are never relayed to anybody else."`
@@ -158,6 +159,12 @@ type Events struct {
 	StreamsPerAccount int           `yaml:"streams_per_account" doc:"Event streams that one account may have open; further ones get 429."`
 }
 
+// Callbacks are HTTP requests to users' servers.
+type Callbacks struct {
+	AllowNetworks   []netip.Prefix `yaml:"allow_networks" doc:"Private networks (CIDR) that may be called all the same. Without them, this machine, private and other special networks are refused, whatever name leads there."`
+	SignaturePrefix string         `yaml:"signature_prefix" doc:"What the names of the signature headers begin with: X-Vobiz makes X-Vobiz-Signature-V3."`
+}
+
 // Limits bounds what strangers can use.
 type Limits struct {
 	Connections                 int           `yaml:"connections" doc:"TCP, TLS, WS and WSS connections in all."`
@@ -212,7 +219,8 @@ func Default() Config {
 			BanMaxDuration: time.Hour,
 			BanPairs:       16_384,
 		},
-		Events: Events{Keep: 24 * time.Hour, MaxMegabytes: 1024, StreamsPerAccount: 20},
+		Callbacks: Callbacks{SignaturePrefix: "X-Vobiz"},
+		Events:    Events{Keep: 24 * time.Hour, MaxMegabytes: 1024, StreamsPerAccount: 20},
 		Limits: Limits{
 			Connections:                 100_000,
 			ConnectionsPerSource:        1000,

@@ -220,6 +220,7 @@ func TestExampleIsValidAndComplete(t *testing.T) {
 	want.TrustedNetworks, c.TrustedNetworks = nil, nil
 	c.Trunks, c.Numbers = nil, nil
 	want.DNS.Servers, c.DNS.Servers = nil, nil
+	want.Callbacks.AllowNetworks, c.Callbacks.AllowNetworks = nil, nil
 	want.Auth.MD5OnlyUserAgents, c.Auth.MD5OnlyUserAgents = nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the example differs from the defaults:\n%+v\n%+v", c, want)

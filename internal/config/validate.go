@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"onhook/internal/trunk"
 )
+
+var headerWord = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
 
 const (
 	minAdminToken   = 16
@@ -50,6 +53,9 @@ func (c Config) problems() []Problem {
 	k.trace(c.Trace)
 	k.auth(c.Auth)
 	k.events(c.Events)
+	if !headerWord.MatchString(c.Callbacks.SignaturePrefix) {
+		k.add("callbacks.signature_prefix", "%q is not the beginning of a header's name", c.Callbacks.SignaturePrefix)
+	}
 	k.limits(c.Limits)
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level) {
 		k.add("log.level", "%q is not debug, info, warn or error", c.Log.Level)

@@ -109,6 +109,7 @@ func (e *Env) Config() config.Config {
 	c.API.Address = hostPort(loopback, e.state.Ports.API)
 	c.API.AdminToken = e.state.AdminToken
 	c.TrustedNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	c.Callbacks.AllowNetworks = c.TrustedNetworks // a webhook under development runs here, too
 	for _, addr := range e.addrs() {
 		for _, l := range e.state.Ports.listeners() {
 			c.SIP.Listeners = append(c.SIP.Listeners, config.Listener{Transport: l.transport, Address: hostPort(addr, l.port)})

@@ -215,16 +215,23 @@ func (d *Directory) Enabled(r *Record) bool {
 	return !owner && !main
 }
 
-// Holds reports whether a record's endpoint still has the same secret, and is
-// enabled.
-func (d *Directory) Holds(r *Record) bool {
+// Holds reports whether a record's endpoint still has a secret of the record's,
+// is enabled, and whether the secret is the one before the present one.
+func (d *Directory) Holds(r *Record, secret *account.Secret) (previous, ok bool) {
+	now := r
 	if r.replaced.Load() {
-		now := d.FindID(r.id)
-		if now == nil || now.secret != r.secret {
-			return false
+		if now = d.FindID(r.id); now == nil {
+			return false, false
 		}
 	}
-	return d.Enabled(r)
+	if !d.Enabled(now) {
+		return false, false
+	}
+	if secret == &now.secret || *secret == now.secret {
+		return false, true
+	}
+	before := now.Previous()
+	return true, before != nil && *before == *secret
 }
 
 // Entry shows all of a record.

@@ -335,26 +335,26 @@ func TestHolds(t *testing.T) {
 	other := e
 	other.MaxContacts = 3
 	d.Apply(updated(e, other))
-	if !d.Holds(r) {
+	if _, ok := d.Holds(r, r.Secret()); !ok {
 		t.Error("not after a change of something else")
 	}
 	d.SetEnabled(e.Owner, false)
-	if d.Holds(r) {
+	if _, ok := d.Holds(r, r.Secret()); ok {
 		t.Error("disabled")
 	}
 	d.SetEnabled(e.Owner, true)
 	changed := other
 	changed.Secret.MD5[0]++
 	d.Apply(updated(other, changed))
-	if d.Holds(r) {
+	if _, ok := d.Holds(r, r.Secret()); ok {
 		t.Error("after a change of the secret")
 	}
 	r = d.Find("sip.test", "alice")
-	if !d.Holds(r) {
+	if _, ok := d.Holds(r, r.Secret()); !ok {
 		t.Error("not the new one")
 	}
 	d.Apply(deleted(changed))
-	if d.Holds(r) {
+	if _, ok := d.Holds(r, r.Secret()); ok {
 		t.Error("after the deletion")
 	}
 }

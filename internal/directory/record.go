@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"sync/atomic"
+	"time"
 	"unique"
 
 	"onhook/internal/account"
@@ -21,10 +22,17 @@ type Record struct {
 	alias       string  // mostly the username itself
 	next        *Record // of the same hash; guarded by its shard
 	secret      account.Secret
+	previous    *previous // nil: none
 	allow       account.Permissions
 	maxContacts uint8
 	replaced    atomic.Bool     // another one, or none, stands in its place
 	limits      *account.Limits // nil for none, as nearly all have
+}
+
+// previous is a secret that is being replaced.
+type previous struct {
+	secret account.Secret
+	until  time.Time
 }
 
 func newRecord(e account.Endpoint) *Record {
@@ -36,9 +44,13 @@ func newRecord(e account.Endpoint) *Record {
 	if own := e.Limits; own != (account.Limits{}) {
 		limits = &own
 	}
-	return &Record{limits: limits, id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
+	r := &Record{limits: limits, id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
 		application: unique.Make(e.Application), username: e.Username, alias: alias, secret: e.Secret, allow: e.Allow,
 		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
+	if !e.PreviousUntil.IsZero() {
+		r.previous = &previous{e.Previous, e.PreviousUntil}
+	}
+	return r
 }
 
 // ID returns the endpoint's id.
@@ -55,6 +67,20 @@ func (r *Record) MaxContacts() int { return int(r.maxContacts) }
 
 // Secret returns the password's hashes, which must not be changed.
 func (r *Record) Secret() *account.Secret { return &r.secret }
+
+// Previous returns the hashes of the password before, nil when it does not work
+// (any more).
+func (r *Record) Previous() *account.Secret {
+	if r.previous == nil || !time.Now().Before(r.previous.until) {
+		return nil
+	}
+	return &r.previous.secret
+}
+
+// hasSHA256 reports whether every password that works has a SHA-256 hash.
+func (r *Record) hasSHA256() bool {
+	return r.secret.HasSHA256 && (r.previous == nil || r.previous.secret.HasSHA256)
+}
 
 // longest is the longest name that can exist: 64 of username, 255 of domain.
 const longest = 64 + 1 + 255
@@ -182,7 +208,7 @@ func (s *nameShard) replace(h uint64, old, successor *Record) {
 
 // count keeps the number of endpoints without a SHA-256 secret.
 func (d *Directory) count(r *Record, by int) {
-	if r == nil || r.secret.HasSHA256 {
+	if r == nil || r.hasSHA256() {
 		return
 	}
 	counts := maps.Clone(*d.md5Only.Load())

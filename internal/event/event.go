@@ -47,7 +47,8 @@ type Event struct {
 	Account string // auth_id of the owner; "" concerns everybody
 	Main    string // auth_id of its main account, which hears of it too
 	Key     uint64 // events with the same key come in order: the endpoint's id, or a call's
-	Seq     int64  // number of the stored change it tells of (account.Change); 0: none
+	Seq     int64  // account.Change.Seq, of the last change of a commit; else 0
+	Foreign bool   // another server delivers it to webhooks
 	Body    []byte // the envelope as JSON
 }
 

@@ -35,7 +35,7 @@ func (h *Hub) make(ctx context.Context, t told) {
 	if data == nil {
 		data = h.cfg.Data(ctx, e, nil, nil)
 	}
-	made := Event{Type: kinds[c.Kind], Account: e.Owner, Main: e.Main, Key: uint64(e.ID)}
+	made := Event{Type: kinds[c.Kind], Account: e.Owner, Main: e.Main, Key: uint64(e.ID), Foreign: c.Foreign}
 	if c.Last { // a crash between the events of one transaction brings all of them again
 		made.Seq = c.Seq
 	}

@@ -12,13 +12,15 @@ import (
 // A frame is one event in a file:
 //
 //	length(4, big endian) crc32c(4) payload
-//	payload: id(16) key(uvarint) seq(uvarint) type account main body
+//	payload: id(16) flags(1) key(uvarint) seq(uvarint) type account main body
 //
 // The length is that of the payload. Type and accounts are a uvarint length and
 // the bytes; the body is the rest.
 const (
 	frameHeader = 8
 	maxPayload  = 1 << 20 // far above any event; more is damage
+
+	flagForeign = 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -30,6 +32,11 @@ func appendFrame(dst []byte, e *event.Event) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, frameHeader)...)
 	dst = append(dst, e.ID[:]...)
+	flags := byte(0)
+	if e.Foreign {
+		flags |= flagForeign
+	}
+	dst = append(dst, flags)
 	dst = binary.AppendUvarint(dst, e.Key)
 	dst = binary.AppendUvarint(dst, uint64(e.Seq))
 	dst = appendText(dst, string(e.Type))
@@ -80,15 +87,18 @@ type view struct {
 	id                 event.ID
 	key                uint64
 	seq                int64
+	foreign            bool
 	typ, account, main []byte
 	body               []byte
 }
 
 func parse(payload []byte) (v view, err error) {
-	if len(payload) < len(v.id) {
+	if len(payload) <= len(v.id) {
 		return v, errDamaged
 	}
-	p := parser{rest: payload[copy(v.id[:], payload):]}
+	n := copy(v.id[:], payload)
+	v.foreign = payload[n]&flagForeign != 0
+	p := parser{rest: payload[n+1:]}
 	v.key, v.seq = p.uvarint(), int64(p.uvarint())
 	v.typ, v.account, v.main = p.text(), p.text(), p.text()
 	v.body = p.rest
@@ -105,7 +115,7 @@ func (v *view) concerns(account string) bool {
 
 // event copies it.
 func (v *view) event() event.Event {
-	return event.Event{ID: v.id, Type: event.Type(v.typ), Account: string(v.account), Main: string(v.main), Key: v.key, Seq: v.seq,
+	return event.Event{ID: v.id, Type: event.Type(v.typ), Account: string(v.account), Main: string(v.main), Key: v.key, Seq: v.seq, Foreign: v.foreign,
 		Body: append([]byte(nil), v.body...)}
 }
 

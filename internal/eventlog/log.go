@@ -37,8 +37,9 @@ const (
 // Log is the events of one server. It is safe for concurrent use, with one
 // appender.
 type Log struct {
-	cfg   Config
-	scans chan struct{} // a place for each that reads files at present
+	cfg    Config
+	origin string
+	scans  chan struct{} // a place for each that reads files at present
 
 	mu       sync.Mutex
 	segments []*segment // oldest first; the last is written to
@@ -85,10 +86,16 @@ func Open(cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.name(); err != nil {
+		return nil, err
+	}
 	l.dropped = l.segments[0].number > 1
 	l.retain()
 	return l, nil
 }
+
+// Origin names this log among those of servers that share a database.
+func (l *Log) Origin() string { return l.origin }
 
 // Last returns the youngest ID ever kept and the greatest Seq.
 func (l *Log) Last() (event.ID, int64) {

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"bufio"
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,30 @@ func (l *Log) load() error {
 		}
 	}
 	return l.reopen(l.segments[len(l.segments)-1], whole)
+}
+
+// originFile holds the log's name. It begins and ends with the events.
+const originFile = "origin"
+
+// name reads the log's name, which is drawn when there is none.
+func (l *Log) name() error {
+	path := filepath.Join(l.cfg.Dir, originFile)
+	text, err := os.ReadFile(path)
+	if err == nil && len(text) > 0 {
+		l.origin = string(text)
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	l.origin = rand.Text()
+	f, err := os.CreateTemp(l.cfg.Dir, originFile+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(l.origin)
+	return errors.Join(err, f.Sync(), f.Close(), os.Rename(f.Name(), path), syncDir(l.cfg.Dir))
 }
 
 // survey reads a file's first event, or all of them, and returns how many bytes

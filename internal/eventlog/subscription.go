@@ -163,6 +163,13 @@ func (s *Subscription) Next(ctx context.Context) (event.Event, error) {
 // Wake is ready when Take may have something again.
 func (s *Subscription) Wake() <-chan struct{} { return s.wake }
 
+// Drained reports whether nothing waits to be taken. It is for the taker.
+func (s *Subscription) Drained() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) == 0 && !s.missed && len(s.found) == 0 && !s.gap && !s.pos.before(s.to)
+}
+
 // Take returns the next event if there is one now.
 func (s *Subscription) Take() (e event.Event, ok bool, err error) {
 	for {

@@ -32,6 +32,7 @@ var ours = map[string][]string{
 	// what happened, made of the nouns
 	"internal/event":    {"internal/account", "internal/location"},
 	"internal/eventlog": {"internal/event"},
+	"internal/webhook":  {"internal/account", "internal/event"},
 	// HTTP requests of ours to users' servers
 	"internal/callback": {},
 	// ground
@@ -60,15 +61,15 @@ var ours = map[string][]string{
 		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu", "internal/sipauth", "internal/trunk"},
 	// adapters
 	"internal/roster":               {"internal/account"},
-	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord"},
+	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord", "internal/event", "internal/webhook"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
 	"internal/storepostgres":        {"internal/account", "internal/storesql"},
-	"internal/storetest":            {"internal/account", "internal/callrecord"},
+	"internal/storetest":            {"internal/account", "internal/callrecord", "internal/event", "internal/webhook"},
 	"internal/locationlog":          {"internal/location"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},
 	// HTTP and SIP meet in the nouns
-	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/event", "internal/callrecord"},
+	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/event", "internal/webhook", "internal/callrecord"},
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},

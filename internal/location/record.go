@@ -45,6 +45,7 @@ const (
 	flagNAT       = 1 << 0 // BehindNAT
 	missesShift   = 1      // two bits: misses
 	flagsOfMisses = 3 << missesShift
+	flagPrevious  = 1 << 3 // Previous
 )
 
 // appendRecord encodes the bindings of one address-of-record.
@@ -90,6 +91,9 @@ func appendBinding(dst []byte, b *Binding) []byte {
 	second := b.misses << missesShift & flagsOfMisses
 	if b.BehindNAT {
 		second |= flagNAT
+	}
+	if b.Previous {
+		second |= flagPrevious
 	}
 	dst = append(dst, flags, second)
 	dst = appendString(dst, b.ID)
@@ -186,6 +190,7 @@ func (r *reader) binding(b *Binding) {
 	if r.version > 1 {
 		second := r.byte()
 		b.BehindNAT = second&flagNAT != 0
+		b.Previous = second&flagPrevious != 0
 		b.misses = second & flagsOfMisses >> missesShift
 	}
 	b.FlowBound = flags&flagFlowBound != 0

@@ -11,8 +11,12 @@ import (
 // Edit applies the request to the bindings: RFC 3261 10.3 step 7, all or
 // nothing. It renders the 200 while request and bindings are at hand.
 func (g *registration) Edit(s *location.Set) error {
-	if g.r.cfg.Admit != nil && !g.r.cfg.Admit(g.aor.Key, g.aor.Credentials) {
-		return errCredentials
+	g.previous = false
+	if g.r.cfg.Admit != nil {
+		var ok bool
+		if g.previous, ok = g.r.cfg.Admit(g.aor.Key, g.aor.Credentials); !ok {
+			return errCredentials
+		}
 	}
 	if g.outOfOrder(s) {
 		return errOrder
@@ -150,6 +154,7 @@ func (g *registration) binding(c *contact, now time.Time) location.Binding {
 		BehindNAT:  g.behindNAT(c),
 		Path:       g.path,
 		UserAgent:  g.userAgent(),
+		Previous:   g.previous,
 		Expires:    now.Add(time.Duration(c.expires) * time.Second),
 	}
 }

@@ -39,8 +39,9 @@ type Config struct {
 	// Admit is asked, under the lock that orders all changes of an
 	// address-of-record, whether AOR.Credentials still hold. It closes the gap
 	// between checking a password and saving the binding, in which the password
-	// may have changed. nil admits all.
-	Admit func(key location.Key, credentials any) bool
+	// may have changed. previous tells that they are those of the password
+	// before, which still works. nil admits all.
+	Admit func(key location.Key, credentials any) (previous, ok bool)
 }
 
 // AOR is the address-of-record a REGISTER is for.

@@ -245,7 +245,7 @@ func check503(t *testing.T, got string) {
 func TestAdmit(t *testing.T) {
 	current := 1
 	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{
-		Admit: func(key location.Key, credentials any) bool { return key == 1 && credentials == current }})
+		Admit: func(key location.Key, credentials any) (bool, bool) { return false, key == 1 && credentials == current }})
 	defer x.Close()
 	reply := newReplier()
 	r.Register(parse(t, wholeRequest), source, registrar.AOR{Key: 1, Credentials: 1}, reply)

@@ -33,6 +33,7 @@ type registration struct {
 	path     string // Path values joined
 	outbound bool   // RFC 5626 applies
 	gruu     bool   // the device asks for GRUUs
+	previous bool   // its password is the one before
 
 	keptAlive bool // the request registers a flow with us, and no edge proxy
 	tag       [16]byte

@@ -25,11 +25,13 @@ func (s *Server) buildEvents() error {
 		return fmt.Errorf("events %s: %w", s.cfg.EventsPath(), err)
 	}
 	s.events = log
+	s.store.KeepChanges(log.Origin())
 	s.hub = event.NewHub(event.Config{
-		Log: log, Bindings: s.path.index.Subscribe(feedBuffer), Endpoint: s.path.eventEndpoint,
+		Log: log, Outbox: s.store, Bindings: s.path.index.Subscribe(feedBuffer), Endpoint: s.path.eventEndpoint,
 		Data:   (&eventData{path: s.path, accounts: s.accounts}).of,
 		Logger: s.logger.With("package", "event"),
 	})
+	s.buildWebhooks()
 	return nil
 }
 
@@ -83,7 +85,8 @@ func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event
 // retainEvents is how often old events are looked for.
 const retainEvents = time.Minute
 
-// sweepEvents removes old events while no new ones come.
+// sweepEvents removes old events while no new ones come, and old answers to
+// requests with an Idempotency-Key.
 func (s *Server) sweepEvents(ctx context.Context) error {
 	tick := time.NewTicker(retainEvents)
 	defer tick.Stop()
@@ -93,6 +96,9 @@ func (s *Server) sweepEvents(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.events.Retain()
+			if err := s.store.DropAnswers(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				s.logger.Warn("old answers cannot be dropped yet", "error", err)
+			}
 		}
 	}
 }

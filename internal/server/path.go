@@ -236,7 +236,7 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		p.refuse(m, flow, 403, "register.foreign_address", "That address is not of this server")
 		return
 	}
-	caller, ok := p.authenticate(m, flow, sip.Authorization, domain)
+	caller, old, ok := p.authenticate(m, flow, sip.Authorization, domain)
 	if !ok {
 		return
 	}
@@ -245,39 +245,61 @@ func (p *path) register(m *sip.Message, flow sip.Flow) {
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		aor := registrar.AOR{Key: location.Key(caller.ID()), Username: caller.Username(), MaxContacts: caller.MaxContacts(), Domain: caller.Domain(), Credentials: caller}
+		credentials := any(caller)
+		if old != nil {
+			credentials = oldSecret{caller, old}
+		}
+		aor := registrar.AOR{Key: location.Key(caller.ID()), Username: caller.Username(), MaxContacts: caller.MaxContacts(), Domain: caller.Domain(), Credentials: credentials}
 		p.registrar.Register(m, flow, aor, tx)
 	}
 }
 
 // admitted reports whether the secret that a REGISTER was authenticated with is
-// still the endpoint's (registrar.Config.Admit).
-func (p *path) admitted(_ location.Key, credentials any) bool {
-	return p.directory.Holds(credentials.(*directory.Record))
+// still one of the endpoint's, and whether it is the one before
+// (registrar.Config.Admit).
+func (p *path) admitted(_ location.Key, credentials any) (previous, ok bool) {
+	if old, is := credentials.(oldSecret); is {
+		return p.directory.Holds(old.record, old.secret)
+	}
+	r := credentials.(*directory.Record)
+	return p.directory.Holds(r, r.Secret())
+}
+
+// oldSecret is the credentials of a REGISTER that came with the password before
+// the present one.
+type oldSecret struct {
+	record *directory.Record
+	secret *account.Secret
 }
 
 // authenticate verifies a request's digest credentials, and answers it with a
-// challenge where they do not hold.
-func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, domain string) (*directory.Record, bool) {
+// challenge where they do not hold. old is the secret they were made with when it
+// is the one before the present one.
+func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, domain string) (r *directory.Record, old *account.Secret, ok bool) {
 	credentials := credentials{p.directory}
 	result := p.auth.Verify(m, header, domain, flow, credentials)
+	if result.Previous {
+		if old = result.User.(*directory.Record).Previous(); old == nil { // its time ended this moment
+			result.Verdict = sipauth.Wrong
+		}
+	}
 	switch result.Verdict {
 	case sipauth.OK:
 		p.bans.Right(pair(domain, result.Username, flow))
 		r := result.User.(*directory.Record)
 		if p.directory.Enabled(r) {
-			return r, true
+			return r, old, true
 		}
 		p.refuse(m, flow, 403, "account.disabled", "The account is disabled")
-		return nil, false
+		return nil, nil, false
 	case sipauth.Wrong: // with a nonce that shows the source to be real; never the first 401, never a stale one
 		p.bans.Wrong(pair(domain, result.Username, flow))
 	case sipauth.Banned:
 		p.refuse(m, flow, 403, "auth.banned", "Too many wrong passwords for this user from this address")
-		return nil, false
+		return nil, nil, false
 	case sipauth.Malformed:
 		p.refuse(m, flow, 400, "auth.malformed", "The credentials cannot be read")
-		return nil, false
+		return nil, nil, false
 	}
 	status, challenge := 401, sip.WWWAuthenticate
 	if header == sip.ProxyAuthorization {
@@ -293,7 +315,7 @@ func (p *path) authenticate(m *sip.Message, flow sip.Flow, header sip.HeaderID, 
 	*buf = sip.AppendBody(msg, nil)
 	p.send(m, flow, *buf)
 	p.buffers.Put(buf)
-	return nil, false
+	return nil, nil, false
 }
 
 // request routes a request without a To tag.
@@ -369,7 +391,7 @@ func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
 		if !claimsOurs {
 			domain = realm
 		}
-		r, ok := p.authenticate(m, flow, sip.ProxyAuthorization, domain)
+		r, _, ok := p.authenticate(m, flow, sip.ProxyAuthorization, domain)
 		if !ok {
 			return routing.Caller{}, false
 		}
@@ -506,6 +528,14 @@ func (c credentials) HA1(realm, username string) (sipauth.HA1, any, bool) {
 		return sipauth.HA1{}, nil, false
 	}
 	return sipauth.HA1(*r.Secret()), r, true
+}
+
+func (c credentials) Previous(user any) (sipauth.HA1, bool) {
+	before := user.(*directory.Record).Previous()
+	if before == nil {
+		return sipauth.HA1{}, false
+	}
+	return sipauth.HA1(*before), true
 }
 
 func (c credentials) OffersSHA256(realm string) bool { return c.directory.OffersSHA256(realm) }

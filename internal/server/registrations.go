@@ -74,6 +74,7 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 	}
 	s.path.directory.Apply(c)
 	if !c.SecretChanged {
+		s.rotated(ctx, c)
 		return
 	}
 	s.path.proxy.EndOf(c.Before.ID, sipproxy.EndWithCredentials) // while there still is a way to the devices
@@ -85,6 +86,27 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 	ended, err := s.path.index.EndAll(ctx, location.Key(c.Before.ID), location.CredentialsChanged)
 	if err != nil {
 		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)
+	}
+	s.path.closeFlows(ended)
+}
+
+// rotated takes in that an old password works beside a new one for a while, or
+// that its time is over: its bindings are known, and end with it.
+func (s *Server) rotated(ctx context.Context, c account.Change) {
+	if !c.Rotated && !c.OverlapEnded {
+		return
+	}
+	key := location.Key(c.Before.ID)
+	var ended []location.Binding
+	var err error
+	if c.OverlapEnded || !c.Before.PreviousUntil.IsZero() { // the one before the old one is worthless, too
+		ended, err = s.path.index.EndPrevious(ctx, key)
+	}
+	if err == nil && c.Rotated {
+		err = s.path.index.Age(ctx, key)
+	}
+	if err != nil {
+		s.logger.Error("bindings made with an old password could not be brought up to date", "endpoint_id", c.Before.ID.String(), "error", err)
 	}
 	s.path.closeFlows(ended)
 }
@@ -119,7 +141,8 @@ func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
 // expirySweep is how long an endpoint may outlive its expires_at.
 const expirySweep = time.Second
 
-// sweepExpired deletes the endpoints whose time has come.
+// sweepExpired deletes the endpoints, and ends the old passwords, whose time has
+// come.
 func (s *Server) sweepExpired(ctx context.Context) error {
 	tick := time.NewTicker(expirySweep)
 	defer tick.Stop()
@@ -131,8 +154,11 @@ func (s *Server) sweepExpired(ctx context.Context) error {
 		case <-tick.C:
 		}
 		_, err := s.accounts.DeleteExpired(ctx)
+		if _, ending := s.accounts.EndOverlaps(ctx); err == nil {
+			err = ending
+		}
 		if err != nil && ctx.Err() == nil && !failing {
-			s.logger.Error("expired endpoints cannot be deleted at present", "error", err)
+			s.logger.Error("expired endpoints and old passwords cannot be ended at present", "error", err)
 		}
 		failing = err != nil
 	}

@@ -4,7 +4,6 @@ import (
 	"onhook/internal/metrics"
 	"onhook/internal/sip"
 	"onhook/internal/siptrunk"
-	"onhook/internal/storesql"
 )
 
 // samples are the figures of /metrics.
@@ -30,19 +29,6 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Sent, "result", "sent")
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Answered, "result", "answered")
 	counter("probes_total", "OPTIONS sent to ask whether a device is there.", probes.Missed, "result", "missed")
-
-	store := s.store.Stats()
-	for _, o := range []struct {
-		what string
-		storesql.Figures
-	}{{"lookup", store.Lookups}, {"commit", store.Commits}} {
-		counter("store_operations_total", "Lookups in the database and commits to it.", o.Count, "operation", o.what)
-		emit(metrics.Sample{Name: "store_seconds_total", Help: "How long they took in all.", Counter: true, Labels: []string{"operation", o.what}, Value: o.Took.Seconds()})
-		counter("store_unavailable_total", "Those that failed because the database could not be used.", o.Unavailable, "operation", o.what)
-	}
-	gauge("store_waiting", "Changes of accounts and endpoints waiting for a commit.", store.Waiting)
-	counter("store_changes_total", "Changes of accounts and endpoints committed by this server.", store.Changes)
-	counter("store_followed_total", "Changes that other servers on the same database committed, taken in.", store.Followed)
 
 	transport := p.transport.Stats()
 	for t := sip.UDP; t <= sip.WSS; t++ {
@@ -110,6 +96,14 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	gauge("event_subscribers", "Event streams and webhooks that are served.", events.Subscribers)
 	counter("event_subscribers_slow_total", "Times that one was too slow for its memory and went on from the files.", events.Slow)
 	counter("events_damaged_total", "Times that kept events could not be read.", events.Damaged)
+
+	hooks := s.delivery.Stats()
+	gauge("webhooks", "Enabled webhooks.", hooks.Webhooks)
+	gauge("webhooks_failing", "Webhooks whose last attempt failed.", hooks.Failing)
+	gauge("webhook_events_waiting", "Events on their way to webhooks.", hooks.Waiting)
+	counter("webhook_deliveries_total", "Attempts to deliver an event.", hooks.Delivered, "result", "delivered")
+	counter("webhook_deliveries_total", "Attempts to deliver an event.", hooks.Failed, "result", "failed")
+	counter("webhooks_disabled_total", "Webhooks given up after a day of failing.", hooks.Disabled)
 
 	counter("auth_challenges_total", "401 and 407 sent.", p.stats.challenged.Load())
 	bans := p.bans.Stats()

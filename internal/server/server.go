@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/api"
+	"onhook/internal/callback"
 	"onhook/internal/callguard"
 	"onhook/internal/callrecord"
 	"onhook/internal/config"
@@ -40,6 +42,7 @@ import (
 	"onhook/internal/siptransport"
 	"onhook/internal/siptrunk"
 	"onhook/internal/storesql"
+	"onhook/internal/webhook"
 )
 
 // Options is what a Server is given beside its configuration.
@@ -63,11 +66,16 @@ type Server struct {
 	calls    callrecord.Feeds
 	events   *eventlog.Log
 	hub      *event.Hub
+	outgoing *callback.Client
+	webhooks *webhook.Service
+	delivery *webhook.Deliverer
 	records  *callrecord.Outbox
 	callLog  location.Journal // of calls in progress
 	api      *http.Server
 	apiAddr  netip.AddrPort
 	apiConn  net.Listener
+
+	callsTold chan struct{} // closed when every call's event is with the hub
 
 	started chan struct{}
 	ready   atomic.Bool
@@ -76,7 +84,7 @@ type Server struct {
 // New builds a Server and opens its stores; it listens nowhere yet. Without an
 // error, Run must follow: it closes what New opened.
 func New(ctx context.Context, cfg config.Config, opts Options) (*Server, error) {
-	s := &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{})}
+	s := &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{}), callsTold: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -284,10 +292,12 @@ func (s *Server) listen(ctx context.Context) error {
 		listener = tls.NewListener(listener, cert.config())
 	}
 	s.apiConn = listener
+	stopping := make(chan struct{})
 	s.api = &http.Server{
 		Handler: api.New(api.Config{
 			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, AccountLimits: accountLimits(s.cfg), Traces: traces{s.path.traces}, Ready: s.isReady,
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
+			Webhooks: webhooks{s.webhooks, s.delivery}, Stopping: stopping, Answers: s.store,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: trunks{s.path.trunks, s.upstream}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
@@ -298,7 +308,7 @@ func (s *Server) listen(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug), // one line per hostile handshake is too many
 	}
-	s.api.RegisterOnShutdown(s.events.EndAll)
+	s.api.RegisterOnShutdown(sync.OnceFunc(func() { close(stopping) }))
 	return nil
 }
 
@@ -329,10 +339,13 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.store.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.hub.Run(inner) })
+	calls := s.calls.Subscribe(callBuffer)
+	group.Go(func() error { return s.tellCalls(calls) })
 	group.Go(func() error { return s.sweepEvents(inner) })
 	group.Go(func() error { return s.records.Run(inner) })
 	group.Go(func() error { return s.path.proxy.Run(inner) })
 	group.Go(func() error { return tendMemory(inner) })
+	group.Go(func() error { return s.delivery.Run(inner) })
 	group.Go(func() error { return s.path.transport.Run(inner) })
 	registered, leave := context.WithCancel(inner)
 	left := make(chan struct{})
@@ -402,6 +415,7 @@ func (s *Server) stop(ctx context.Context) error {
 	err = errors.Join(err, s.path.resolver.Close(), s.path.transport.Close(), s.path.transactions.Close())
 	s.path.index.Close()
 	s.calls.Close()
+	<-s.callsTold
 	return err
 }
 

@@ -67,7 +67,7 @@ func (p *path) subscribe(m *sip.Message, flow sip.Flow) bool {
 func (p *path) subscribeTo(m *sip.Message, flow sip.Flow, e directory.Entry) {
 	subscriber, ok := p.onConnection(flow)
 	if !ok {
-		r, ok := p.authenticate(m, flow, sip.Authorization, e.Domain)
+		r, _, ok := p.authenticate(m, flow, sip.Authorization, e.Domain)
 		if !ok {
 			return
 		}

@@ -84,6 +84,7 @@ type fixedSecret struct{ ha1 HA1 }
 func (f fixedSecret) HA1(_, username string) (HA1, any, bool) {
 	return f.ha1, nil, username == "trunk"
 }
+func (fixedSecret) Previous(any) (HA1, bool) { return HA1{}, false }
 func (fixedSecret) OffersSHA256(string) bool { return true }
 
 func parseMessage(t *testing.T, start, fields string) *sip.Message {

@@ -21,6 +21,8 @@ type HA1 struct {
 type Credentials interface {
 	// user is whatever the caller of Verify wants to find in Result.User.
 	HA1(realm, username string) (ha1 HA1, user any, ok bool)
+	// Previous gives the hash of a password that works beside the present one.
+	Previous(user any) (ha1 HA1, ok bool)
 	// OffersSHA256 reports whether every user of the realm has a SHA-256 hash.
 	OffersSHA256(realm string) bool
 }

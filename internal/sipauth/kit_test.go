@@ -20,6 +20,7 @@ const realm = "example.com"
 type users struct {
 	passwords map[string]string
 	noSHA256  map[string]bool
+	previous  map[string]string
 	md5Only   bool
 	asked     int
 }
@@ -30,12 +31,25 @@ func (u *users) HA1(realm, username string) (HA1, any, bool) {
 	if !ok {
 		return HA1{}, nil, false
 	}
+	return u.hash(username, password), username, true
+}
+
+func (u *users) Previous(user any) (HA1, bool) {
+	username := user.(string)
+	password, ok := u.previous[username]
+	if !ok {
+		return HA1{}, false
+	}
+	return u.hash(username, password), true
+}
+
+func (u *users) hash(username, password string) HA1 {
 	a1 := []byte(username + ":" + realm + ":" + password)
 	h := HA1{MD5: md5.Sum(a1)}
 	if !u.noSHA256[username] {
 		h.SHA256, h.HasSHA256 = sha256.Sum256(a1), true
 	}
-	return h, username, true
+	return h
 }
 
 func (u *users) OffersSHA256(string) bool { return !u.md5Only }

@@ -14,6 +14,7 @@ import (
 type static struct{ ha1 HA1 }
 
 func (s *static) HA1(_, username string) (HA1, any, bool) { return s.ha1, nil, username == "alice" }
+func (s *static) Previous(any) (HA1, bool)                { return HA1{}, false }
 func (s *static) OffersSHA256(string) bool                { return true }
 
 func TestAllocations(t *testing.T) {

@@ -54,6 +54,7 @@ type Result struct {
 	Username  string    // as claimed, without @realm; a view of the message, "" when there were no credentials
 	Algorithm Algorithm // of the credentials, 0 when there were none
 	User      any       // what Credentials gave with the hash; nil unless the verdict is OK
+	Previous  bool      // the password was the one before (Credentials.Previous)
 }
 
 // Verify judges the credentials of a request for a realm. header is
@@ -90,6 +91,18 @@ func (a *Authenticator) Verify(m *sip.Message, header sip.HeaderID, realm string
 	var want [sha256.Size]byte
 	n := digest(&want, alg, &ha1, m.Method, &d)
 	right := subtle.ConstantTimeCompare(want[:n], response[:n]) == 1
+	if !right {
+		// A wrong digest takes as long whether there is a password before or not.
+		second, ok := a.dummy, false
+		if known {
+			if second, ok = c.Previous(user); !ok || alg == SHA256 && !second.HasSHA256 {
+				second, ok = a.dummy, false
+			}
+		}
+		n = digest(&want, alg, &second, m.Method, &d)
+		r.Previous = subtle.ConstantTimeCompare(want[:n], response[:n]) == 1 && ok
+		right = r.Previous
+	}
 	switch {
 	case !right || !known:
 		r.Verdict = Wrong

@@ -112,6 +112,31 @@ func TestAlgorithms(t *testing.T) {
 	b.try(d, OK)
 }
 
+// Beside the present password the one before works, and is told apart; neither
+// of another user does.
+func TestPrevious(t *testing.T) {
+	for _, alg := range []string{"MD5", "SHA-256"} {
+		b := newBench(t, Config{})
+		b.users.previous = map[string]string{"alice": "looking-glass"}
+		for password, previous := range map[string]bool{"wonderland": false, "looking-glass": true} {
+			d := b.alice()
+			d.alg, d.password = alg, password
+			if r := b.try(d, OK); r.Previous != previous || r.User != "alice" {
+				t.Errorf("%s %s: %+v", alg, password, r)
+			}
+			b.try(d, Stale) // a count is used up by the one as by the other
+		}
+		d := b.alice()
+		d.alg, d.password = alg, "rabbit-hole"
+		if r := b.try(d, Wrong); r.Previous {
+			t.Errorf("%+v", r)
+		}
+		b.users.noSHA256 = map[string]bool{"alice": true}
+		d.password, d.alg, d.nonce = "looking-glass", "SHA-256", b.nonce()
+		b.try(d, Wrong)
+	}
+}
+
 func TestWrong(t *testing.T) {
 	for name, edit := range map[string]func(d *device){
 		"password":        func(d *device) { d.password = "Wonderland" },

@@ -49,7 +49,10 @@ func join(t *testing.T, url string) *member {
 		default:
 		}
 	}
-	s.Subscribe(func(c account.Change) { tell(fmt.Sprintf("%+v", c)) })
+	s.Subscribe(func(c account.Change) {
+		c.Foreign = false // all else is the same wherever it is told
+		tell(fmt.Sprintf("%+v", c))
+	})
 	s.SubscribeAccounts(func(c account.AccountChange) { tell(fmt.Sprintf("%+v", c)) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ran := make(chan error, 1)

@@ -22,7 +22,6 @@ type conn struct {
 	}
 	dialect  Dialect
 	silence  time.Duration // after which a database that says nothing is lost; 0: never
-	took     *operation    // of a pool, to be counted; nil in a transaction
 	prepared *statements   // nil: the driver keeps them by itself
 }
 
@@ -33,14 +32,12 @@ type row struct {
 	*sql.Row
 	conn  conn
 	asker context.Context // the caller's, for the length of one call
-	start time.Time
 	end   func()
 }
 
-func (r row) Scan(dest ...any) (err error) {
+func (r row) Scan(dest ...any) error {
 	defer r.end()
-	defer func() { r.conn.took.done(r.start, err) }()
-	err = r.Row.Scan(dest...)
+	err := r.Row.Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) || r.conn.impossible(err) {
 		return account.ErrNotFound
 	}
@@ -49,15 +46,12 @@ func (r row) Scan(dest ...any) (err error) {
 
 // row runs a query for one row, which must be scanned.
 func (c conn) row(ctx context.Context, query string, args ...any) row {
-	start := time.Now()
 	within, end := c.within(ctx)
-	return row{c.queryRow(within, c.dialect.Text(query), args), c, ctx, start, end}
+	return row{c.queryRow(within, c.dialect.Text(query), args), c, ctx, end}
 }
 
 // each runs f with every row of a query, however many there are.
-func (c conn) each(ctx context.Context, f func(scanner) error, query string, args ...any) (err error) {
-	start := time.Now()
-	defer func() { c.took.done(start, err) }()
+func (c conn) each(ctx context.Context, f func(scanner) error, query string, args ...any) error {
 	alive := func() {}
 	within := ctx
 	if c.silence > 0 {

@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"onhook/internal/account"
@@ -41,8 +40,6 @@ func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) =
 // commits, whoever made it.
 type feed struct {
 	logger *slog.Logger
-
-	committedOwn, followed atomic.Uint64 // changes
 
 	mu        sync.Mutex // held while subscribers are told
 	told      int64      // the last number
@@ -77,7 +74,6 @@ func (f *feed) committed(others []entry, number int64, batch []*job) {
 // own tells a job's changes. A subscriber's panic is the submitter's to suffer.
 func (f *feed) own(j *job) {
 	defer j.recovered()
-	f.committedOwn.Add(uint64(len(j.entry.accounts) + len(j.entry.endpoints)))
 	f.tell(&j.entry)
 }
 
@@ -88,12 +84,14 @@ func (f *feed) other(e *entry) {
 		return
 	}
 	f.told = e.number
-	f.followed.Add(uint64(len(e.accounts) + len(e.endpoints)))
 	defer func() {
 		if v := recover(); v != nil {
 			f.logger.Error("panic", "while", "taking in another server's change", "error", v, "stack", string(debug.Stack()))
 		}
 	}()
+	for i := range e.endpoints {
+		e.endpoints[i].Foreign = true
+	}
 	f.tell(e)
 }
 
@@ -162,23 +160,34 @@ type (
 		Kind          account.ChangeKind
 		Before, After *endpointJSON `json:",omitempty"`
 		SecretChanged bool          `json:",omitempty"`
+		Rotated       bool          `json:",omitempty"`
+		OverlapEnded  bool          `json:",omitempty"`
 	}
 	endpointJSON struct {
 		account.Endpoint
-		Secret []byte
+		Secret   []byte `json:",omitempty"` // none in the outbox
+		Previous []byte `json:",omitempty"`
 	}
 )
 
+// format writes an entry; without keys it leaves the secrets out.
 func (e *entry) format(keys *account.Keys) (string, error) {
 	seal := func(e account.Endpoint) *endpointJSON {
 		if e.ID == 0 {
 			return nil
 		}
-		return &endpointJSON{e, keys.SealSecret(e.ID, e.Secret)}
+		if keys == nil {
+			return &endpointJSON{Endpoint: e}
+		}
+		out := &endpointJSON{Endpoint: e, Secret: keys.SealSecret(e.ID, e.Secret)}
+		if !e.PreviousUntil.IsZero() {
+			out.Previous = keys.SealSecret(e.ID, e.Previous)
+		}
+		return out
 	}
 	out := entryJSON{Accounts: e.accounts}
 	for _, c := range e.endpoints {
-		out.Endpoints = append(out.Endpoints, changeJSON{c.Kind, seal(c.Before), seal(c.After), c.SecretChanged})
+		out.Endpoints = append(out.Endpoints, changeJSON{c.Kind, seal(c.Before), seal(c.After), c.SecretChanged, c.Rotated, c.OverlapEnded})
 	}
 	body, err := json.Marshal(out)
 	return string(body), err
@@ -199,7 +208,8 @@ func parseEntry(keys *account.Keys, number int64, body string) (entry, error) {
 		if err != nil {
 			return entry{}, err
 		}
-		e.endpoints = append(e.endpoints, account.Change{Kind: c.Kind, Before: before, After: after, SecretChanged: c.SecretChanged})
+		e.endpoints = append(e.endpoints, account.Change{Kind: c.Kind, Before: before, After: after, SecretChanged: c.SecretChanged,
+			Rotated: c.Rotated, OverlapEnded: c.OverlapEnded})
 	}
 	return e, nil
 }
@@ -209,7 +219,13 @@ func (e *endpointJSON) open(keys *account.Keys) (out account.Endpoint, err error
 		return out, nil
 	}
 	out = e.Endpoint
-	out.Secret, err = keys.OpenSecret(out.ID, e.Secret)
+	if e.Secret == nil {
+		return out, nil
+	}
+	if out.Secret, err = keys.OpenSecret(out.ID, e.Secret); err != nil || e.Previous == nil {
+		return out, err
+	}
+	out.Previous, err = keys.OpenSecret(out.ID, e.Previous)
 	return out, err
 }
 

@@ -17,7 +17,7 @@ type reader struct {
 const (
 	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit, limits`
 	endpointColumns = `id, owner, main, username, domain, alias, application, allow_voice, allow_message, allow_video,
-		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at, limits`
+		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at, limits, previous_secret, previous_until`
 	applicationColumns = `id, owner, name, answer_url, answer_method, fallback_url, fallback_method, hangup_url, hangup_method,
 		message_url, message_method, transfer_url, transfer_method, log_messages, public_uri, enabled, default_endpoint, default_number,
 		created_at, updated_at`
@@ -39,13 +39,13 @@ func scanAccount(row scanner, more ...any) (a account.Account, err error) {
 
 func (r reader) scanEndpoint(row scanner) (e account.Endpoint, err error) {
 	var application sql.NullString
-	var expires sql.NullInt64
+	var expires, until sql.NullInt64
 	var created, updated int64
-	var secret []byte
+	var secret, previous []byte
 	var limits string
 	err = row.Scan(&e.ID, &e.Owner, &e.Main, &e.Username, &e.Domain, &e.Alias, &application,
 		&e.Allow.Voice, &e.Allow.Message, &e.Allow.Video, &e.Allow.SameDomain, &e.Allow.OtherDomains, &e.Allow.Phones, &e.Allow.Apps,
-		&e.MaxContacts, &expires, &secret, &created, &updated, &limits)
+		&e.MaxContacts, &expires, &secret, &created, &updated, &limits, &previous, &until)
 	if err != nil {
 		return e, err
 	}
@@ -56,7 +56,11 @@ func (r reader) scanEndpoint(row scanner) (e account.Endpoint, err error) {
 	if expires.Valid {
 		e.ExpiresAt = utc(expires.Int64)
 	}
-	e.Secret, err = r.keys.OpenSecret(e.ID, secret)
+	if e.Secret, err = r.keys.OpenSecret(e.ID, secret); err != nil || !until.Valid {
+		return e, err
+	}
+	e.PreviousUntil = utc(until.Int64)
+	e.Previous, err = r.keys.OpenSecret(e.ID, previous)
 	return e, err
 }
 
@@ -153,6 +157,16 @@ func (s *Store) Applications(ctx context.Context, ids []string) (map[string]acco
 func (s *Store) NextExpiry(ctx context.Context) (time.Time, error) {
 	var next sql.NullInt64
 	err := s.row(ctx, `SELECT min(expires_at) FROM endpoints WHERE expires_at IS NOT NULL`).Scan(&next)
+	if err != nil || !next.Valid {
+		return time.Time{}, err
+	}
+	return utc(next.Int64), nil
+}
+
+// NextOverlapEnd returns when the next old secret ends.
+func (s *Store) NextOverlapEnd(ctx context.Context) (time.Time, error) {
+	var next sql.NullInt64
+	err := s.row(ctx, `SELECT min(previous_until) FROM endpoints WHERE previous_until IS NOT NULL`).Scan(&next)
 	if err != nil || !next.Valid {
 		return time.Time{}, err
 	}

@@ -49,7 +49,7 @@ func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Key
 	if !o.Prepare {
 		reading, writing = nil, nil
 	}
-	s := &Store{reader: reader{conn{on: read, dialect: d, silence: o.Silence, took: new(operation), prepared: reading}, keys}, read: read, feed: f, roster: roster.New(),
+	s := &Store{reader: reader{conn{read, d, o.Silence, reading}, keys}, read: read, feed: f, roster: roster.New(),
 		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, prepared: writing, shared: o.Shared, name: newName(), feed: f}}
 	s.Subscribe(s.roster.Apply)
 	if o.Shared != nil {
@@ -112,6 +112,9 @@ func (s *Store) Subscribe(f func(account.Change)) { s.feed.subscribe(f) }
 
 // SubscribeAccounts registers f for every committed change of an account.
 func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.feed.subscribeAccounts(f) }
+
+// Waiting is the number of changes that wait to be committed.
+func (s *Store) Waiting() int { return s.writer.queued() }
 
 // Close waits for the changes under way and closes the database.
 func (s *Store) Close() error {

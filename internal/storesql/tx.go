@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"onhook/internal/account"
 )
@@ -98,14 +99,14 @@ func (t *tx) InsertEndpoints(ctx context.Context, all []account.Endpoint) error 
 	return nil
 }
 
-const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
-	args := make([]any, 0, len(all)*21)
+	args := make([]any, 0, len(all)*23)
 	for _, e := range all {
 		args = append(args, int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
 			e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
-			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), e.Limits.Text(), strings.ToLower(e.Username))
+			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), e.Limits.Text(), t.previous(e), nullTime(e.PreviousUntil), strings.ToLower(e.Username))
 	}
 	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES `+endpointPlaces+strings.Repeat(`, `+endpointPlaces, len(all)-1), args...)
 	switch {
@@ -126,14 +127,28 @@ func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
 
 func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint) error {
 	err := t.one(ctx, `UPDATE endpoints SET alias = ?, application = ?, allow_voice = ?, allow_message = ?, allow_video = ?,
-		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ?, limits = ? WHERE id = ?`,
+		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ?, limits = ?, previous_secret = ?, previous_until = ? WHERE id = ?`,
 		after.Alias, null(after.Application), after.Allow.Voice, after.Allow.Message, after.Allow.Video,
-		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), after.Limits.Text(), int64(after.ID))
+		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), after.Limits.Text(), t.previous(after), nullTime(after.PreviousUntil), int64(after.ID))
 	if err != nil {
 		return err
 	}
-	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Updated, Before: before, After: after, SecretChanged: before.Secret != after.Secret})
+	fresh, overlaps := before.Secret != after.Secret, !after.PreviousUntil.IsZero()
+	t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Updated, Before: before, After: after,
+		SecretChanged: fresh && !overlaps, Rotated: fresh && overlaps, OverlapEnded: !fresh && !overlaps && !before.PreviousUntil.IsZero()})
 	return nil
+}
+
+// previous seals the secret before the present one, nil for none.
+func (t *tx) previous(e account.Endpoint) []byte {
+	if e.PreviousUntil.IsZero() {
+		return nil
+	}
+	return t.keys.SealSecret(e.ID, e.Previous)
+}
+
+func (t *tx) OverlapsEnded(ctx context.Context, now time.Time, limit int) ([]account.Endpoint, error) {
+	return t.endpoints(ctx, `previous_until <= ? ORDER BY previous_until`, now.Unix(), limit)
 }
 
 func (t *tx) DeleteEndpoint(ctx context.Context, before account.Endpoint) error {

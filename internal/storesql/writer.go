@@ -31,10 +31,9 @@ type writer struct {
 	silence  time.Duration
 	prepared *statements
 	feed     *feed
-	shared   Shared // nil: nobody else writes
-	name     string // among those that share the database
-
-	took operation
+	shared   Shared                 // nil: nobody else writes
+	name     string                 // among those that share the database
+	origin   atomic.Pointer[string] // whose outbox keeps what is committed here; nil: nobody's
 
 	mu      sync.Mutex
 	waiting []*job
@@ -177,9 +176,7 @@ func (w *writer) commit(batch []*job) {
 // attempt runs the jobs in one transaction. Without an error it is committed
 // and told, and each job has its own outcome. Without savepoints, a job that
 // fails beside others is errJobFailed.
-func (w *writer) attempt(batch []*job, savepoints bool) (err error) {
-	start := time.Now()
-	defer func() { w.took.done(start, err) }()
+func (w *writer) attempt(batch []*job, savepoints bool) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	patience := w.patience(cancel)
@@ -193,7 +190,7 @@ func (w *writer) attempt(batch []*job, savepoints bool) (err error) {
 	}
 	defer t.Rollback() // without effect after the commit
 	patience.Stop()    // statements have their own
-	r := reader{conn{on: t, dialect: w.dialect, silence: w.silence, prepared: w.prepared}, w.keys}
+	r := reader{conn{t, w.dialect, w.silence, w.prepared}, w.keys}
 	others, err := w.lock(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
@@ -260,11 +257,9 @@ func (w *writer) lock(ctx context.Context, r reader) (b behind, err error) {
 	return b, nil
 }
 
-// log writes down, for other processes, what the batch changes.
+// log writes down what the batch changes, for the outbox and for other
+// processes.
 func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (number int64, err error) {
-	if w.shared == nil {
-		return 0, nil
-	}
 	e := entry{number: b.told + int64(len(b.entries)) + 1}
 	for _, j := range batch {
 		if j.err == nil && j.panicked == nil {
@@ -272,6 +267,12 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 		}
 	}
 	if e.empty() {
+		return 0, nil
+	}
+	if err := w.keep(ctx, r, &e, batch); err != nil {
+		return 0, err
+	}
+	if w.shared == nil {
 		return 0, nil
 	}
 	return e.number, e.append(ctx, r, w.shared, w.name)

@@ -205,7 +205,7 @@ func TestOneTooManyDoesNotFailItsCompanions(t *testing.T) {
 
 // waiting returns when n changes wait.
 func waiting(s database, n int) {
-	for s.Stats().Waiting < n {
+	for s.Waiting() < n {
 		runtime.Gosched()
 	}
 }

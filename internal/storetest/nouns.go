@@ -145,6 +145,41 @@ func manyEndpoints(t *testing.T, s *suite) {
 	}
 }
 
+// overlaps: a secret before the present one is kept until its time is over, and
+// what happens to it is told.
+func overlaps(t *testing.T, s *suite, before account.Endpoint) {
+	var told []account.Change
+	s.Subscribe(func(c account.Change) { told = append(told, c) })
+	rotated := before
+	rotated.Previous, rotated.PreviousUntil, rotated.Secret.MD5 = before.Secret, birth.Add(time.Hour), [16]byte{7}
+	next := func(want time.Time) {
+		t.Helper()
+		if got, err := s.NextOverlapEnd(t.Context()); err != nil || !got.Equal(want) {
+			t.Errorf("next is %v, %v", got, err)
+		}
+	}
+	next(time.Time{})
+	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateEndpoint(ctx, before, rotated) })
+	s.has(t, rotated)
+	next(rotated.PreviousUntil)
+	s.do(t, func(ctx context.Context, tx account.Tx) error {
+		for after, want := range map[time.Duration]int{time.Hour - time.Second: 0, time.Hour: 1} {
+			if all, err := tx.OverlapsEnded(ctx, birth.Add(after), 10); err != nil || len(all) != want {
+				t.Errorf("after %v: %v, %v", after, all, err)
+			}
+		}
+		ended := rotated
+		ended.Previous, ended.PreviousUntil = account.Secret{}, time.Time{}
+		return errors.Join(tx.UpdateEndpoint(ctx, rotated, ended), tx.UpdateEndpoint(ctx, ended, before))
+	})
+	next(time.Time{})
+	s.has(t, before)
+	if len(told) != 3 || !told[0].Rotated || told[0].SecretChanged || told[0].OverlapEnded || !told[1].OverlapEnded || told[1].Rotated || told[1].SecretChanged ||
+		!told[2].SecretChanged || told[2].Rotated || told[2].OverlapEnded {
+		t.Errorf("told %+v", told)
+	}
+}
+
 func endpointChanges(t *testing.T, s *suite) {
 	main := s.account(t, "MA_AAAAAAAA", "")
 	app := s.application(t, "12345678901234500", main.AuthID)
@@ -168,6 +203,7 @@ func endpointChanges(t *testing.T, s *suite) {
 	s.has(t, other)
 	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.UpdateEndpoint(ctx, after, before) })
 	s.has(t, before) // application and expiry are taken off again
+	overlaps(t, s, before)
 	s.do(t, func(ctx context.Context, tx account.Tx) error { return tx.DeleteEndpoint(ctx, before) })
 	s.lacks(t, before.ID)
 	s.has(t, other)

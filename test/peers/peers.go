@@ -40,9 +40,6 @@ func Chromium(t testing.TB) string {
 	return command(t, "chromium", "chromium-browser", "google-chrome")
 }
 
-// Tshark returns the path of Wireshark's tshark.
-func Tshark(t testing.TB) string { return command(t, "tshark") }
-
 // Node returns the path of Node.js.
 func Node(t testing.TB) string { return command(t, "node", "nodejs") }
 

@@ -1,6 +1,2 @@
 -- +goose Up
--- The owner is checked, and an owner has the main account it has.
-ALTER TABLE endpoints DROP CONSTRAINT endpoints_main_fkey;
--- Read once and soon deleted: not worth compressing, nor an index.
-ALTER TABLE changes ALTER COLUMN body SET STORAGE EXTERNAL;
-DROP INDEX changes_at;
+CREATE INDEX endpoints_main ON endpoints (main); -- which the deletion of an account asks for
