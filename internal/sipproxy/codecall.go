@@ -3,6 +3,7 @@ package sipproxy
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"onhook/internal/account"
 	"onhook/internal/callrecord"
@@ -10,7 +11,7 @@ import (
 
 // What a journal record of a call says it is.
 const (
-	journalVersion = 2
+	journalVersion = 3
 
 	kindOpen      = 'o' // a call that is established
 	kindRinging   = 'r' // one that rings, and what would tell its phones that it is over
@@ -33,7 +34,7 @@ func appendCall(b []byte, c *call) []byte {
 		string(c.outcome.Status), string(c.outcome.Source), c.reason, c.codec, c.trunk} {
 		b = appendText(b, s)
 	}
-	for _, n := range [...]int64{int64(c.cseq), c.start, c.answer, c.end, int64(c.outcome.Cause.Code), int64(c.status), int64(len(c.legs))} {
+	for _, n := range [...]int64{int64(c.cseq), c.start, c.answer, c.end, int64(c.outcome.Cause.Code), int64(c.status), int64(c.longest), int64(len(c.legs))} {
 		b = binary.AppendVarint(b, n)
 	}
 	for i := range c.legs {
@@ -88,6 +89,7 @@ func readCall(r *journalReader) *call {
 	c.cseq = uint32(r.varint())
 	c.start, c.answer, c.end = r.varint(), r.varint(), r.varint()
 	c.outcome.Cause, c.status = callrecord.CauseOf(int(r.varint())), int(r.varint())
+	c.longest = time.Duration(r.varint())
 	for range r.count() {
 		c.legs = append(c.legs, leg{contact: r.text(), start: r.varint(), answer: r.varint(), end: r.varint(), status: int(r.varint())})
 	}

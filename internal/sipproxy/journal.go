@@ -334,6 +334,7 @@ func (p *Proxy) resume(c *call, now time.Time) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	p.limit(c, now)
 	for i := range c.dialogs {
 		d := &c.dialogs[i]
 		d.cseq[callerEnd] += cseqLeap

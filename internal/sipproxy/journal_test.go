@@ -121,6 +121,28 @@ func TestCallIsResumed(t *testing.T) {
 	})
 }
 
+// A call may last no longer for a restart in the middle of it.
+func TestLimitOutlivesRestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.journalled()
+		w.established()
+		c := w.proxy.calls.get(w.proxy.Live("MA_ALICE")[0].ID)
+		c.mu.Lock()
+		c.longest = 10 * time.Second
+		w.proxy.keep(c)
+		c.mu.Unlock()
+		time.Sleep(4 * time.Second)
+		w.restart()
+		time.Sleep(5 * time.Second)
+		w.nothing(deviceA)
+		time.Sleep(2 * time.Second)
+		w.next(deviceA, "BYE")
+		if r := w.record("MA_BOB"); r.Cause != callrecord.DurationReached || r.Billed(time.Time{})/time.Second != 10 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 // The cookie of a call that ended before a restart is worth nothing after it.
 func TestEndedCallStaysEnded(t *testing.T) {
 	inWorld(t, func(w *world) {

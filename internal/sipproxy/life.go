@@ -130,12 +130,20 @@ func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
 	if first {
 		c.answer, c.status, c.codec = now.UnixMilli(), resp.Status, codecOf(resp.Body)
 		p.publish(c, callrecord.Answered)
-		if c.longest > 0 {
-			c.limit = p.Transactions.AfterFunc(c.longest, func() { p.End(c.id, EndAtLimit) })
-		}
+		p.limit(c, now)
 	}
 	p.keep(c)
 	p.watchSession(c, d, now)
+}
+
+// limit has an answered call ended when it has lasted as long as it may. The call
+// is locked.
+func (p *Proxy) limit(c *call, now time.Time) {
+	if c.longest <= 0 {
+		return
+	}
+	left := max(time.UnixMilli(c.answer).Add(c.longest).Sub(now), 0)
+	c.limit = p.Transactions.AfterFunc(left, func() { p.End(c.id, EndAtLimit) })
 }
 
 // remember takes from the 2xx what it takes to end the dialog. The call is locked.
