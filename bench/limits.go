@@ -60,8 +60,9 @@ func (r *limitsReport) markdown() string {
 	var b strings.Builder
 	b.WriteString("# Limits\n\nWritten by `make bench-limits`: repeat it on your machine.\n")
 	if len(r.overload) > 0 {
-		b.WriteString("\n## More than it can do\n\nThe server has one core, the generator the other. The peak is what it answers when each phone waits for its answer; " +
-			"then so many\nrequests a second come whatever it answers, for " + floodTime.String() + ", and none is sent again.\n\n" +
+		b.WriteString("\n## More than it can do\n\nThe server has one core, the generator the other. The rate of refreshes is raised until the answers do not keep up: most of them\nin a second are the peak. " +
+			"Then more come, whatever is answered, for " + floodTime.String() + ", and none is sent again. What is neither answered nor refused\nwas dropped by the kernel, unread. " +
+			"The memory that grows holds answers of the last 32 s, for requests that are sent again: 256 MiB at most.\n\n" +
 			"| | peak/s | offered/s | answered 2xx/s | of the peak | 503 | memory before → after |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, o := range r.overload {
 			fmt.Fprintf(&b, "| %s, %.1f times the peak | %.0f | %.0f | %.0f | **%.0f %%** | %d | %s → %s |\n", o.op, o.factor, o.peak, o.offered,

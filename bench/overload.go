@@ -18,8 +18,10 @@ type overloadResult struct {
 	before, after int     // resident memory
 }
 
-// floodTime is how long a flood lasts.
-const floodTime = 5 * time.Second
+const (
+	floodTime = 5 * time.Second // how long a flood lasts
+	rampTime  = 2 * time.Second // how long a rate is tried
+)
 
 // overload measures refreshes: one request, one answer, so that what is lost is
 // lost before it costs anything.
@@ -46,21 +48,20 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 		return nil, err
 	}
 	m := measured{server: srv, gen: gen}
-	var rates []float64
-	for range s.rounds {
-		f, err := m.measure(refresh, s)
-		if err != nil {
-			return nil, err
-		}
-		rates = append(rates, f.rate)
+	f, err := m.measure(refresh, s)
+	if err != nil {
+		return nil, err
 	}
-	peak := median(sorted(rates))
-	for _, factor := range []float64{1.5, 2, 3} {
+	peak, err := gen.highest(f.rate)
+	if err != nil {
+		return nil, err
+	}
+	for _, factor := range []float64{1.5, 2, 3, 3} { // twice: what has grown by then stays
 		o := overloadResult{op: refresh, factor: factor, peak: peak}
 		if o.before, err = srv.resident(); err != nil {
 			return nil, err
 		}
-		if err := gen.flood(&o); err != nil {
+		if err := gen.flood(&o, floodTime); err != nil {
 			return nil, err
 		}
 		if o.after, err = srv.resident(); err != nil {
@@ -71,25 +72,40 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 	return results, nil
 }
 
+// highest raises the rate at which refreshes come, from a rate that is
+// certainly answered, until the answers do not keep up, and returns the most
+// that were answered in a second.
+func (g *generator) highest(rate float64) (peak float64, err error) {
+	for kept := true; kept; rate *= 1.2 {
+		o := overloadResult{peak: rate, factor: 1}
+		if err := g.flood(&o, rampTime); err != nil {
+			return 0, err
+		}
+		kept = o.answered >= 0.95*rate
+		peak = max(peak, o.answered)
+	}
+	return peak, nil
+}
+
 // flood sends refreshes at a rate, whatever is answered.
-func (g *generator) flood(o *overloadResult) error {
+func (g *generator) flood(o *overloadResult, length time.Duration) error {
 	sent, answered, refused := make([]int, lanes), make([]int, lanes), make([]int, lanes)
 	began := time.Now()
 	err := g.each(func(l *lane) (err error) {
-		sent[l.index], answered[l.index], refused[l.index], err = l.flood(o.peak*o.factor/lanes, began)
+		sent[l.index], answered[l.index], refused[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
 		return err
 	})
 	took := time.Since(began).Seconds()
 	for i := range lanes {
-		o.offered += float64(sent[i]) / floodTime.Seconds()
+		o.offered += float64(sent[i]) / length.Seconds()
 		o.answered += float64(answered[i]) / took
 		o.refused += refused[i]
 	}
 	return err
 }
 
-func (l *lane) flood(rate float64, began time.Time) (sent, answered, refused int, err error) {
-	end := began.Add(floodTime)
+func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent, answered, refused int, err error) {
+	end := began.Add(length)
 	for now := began; now.Before(end); now = time.Now() {
 		due := int(now.Sub(began).Seconds() * rate)
 		for ; sent < due; sent++ {

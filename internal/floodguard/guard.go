@@ -14,7 +14,7 @@ import (
 
 // Config sets the limits. Zero values mean the defaults named.
 type Config struct {
-	PacketsPerSecond int // sustained rate of one source prefix: 1,000
+	PacketsPerSecond int // sustained rate of one source prefix: 1,000; negative: no limit
 	Burst            int // packets it may send at once: 5,000
 	Sources          int // prefixes remembered: 65,536
 	IPv4Bits         int // a source is this long a prefix: 32
@@ -33,7 +33,7 @@ type Config struct {
 type Guard struct {
 	trusted        []netip.Prefix
 	bits4, bits6   int
-	interval       int64 // nanoseconds that one packet costs
+	interval       int64 // nanoseconds that one packet costs; 0: nothing
 	credit         int64 // nanoseconds that may be owed: the burst
 	seed           maphash.Seed
 	packets        *packetTable
@@ -62,6 +62,9 @@ func New(c Config) *Guard {
 		maxOpen:    int32(or(c.Connections, 1000)),
 		maxUnbound: int32(or(c.UnboundConnections, 200)),
 	}
+	if c.PacketsPerSecond < 0 {
+		g.interval = 0
+	}
 	g.credit = int64(or(c.Burst, 5000)) * g.interval
 	for _, p := range c.Trusted {
 		g.trusted = append(g.trusted, unmapped(p))
@@ -82,7 +85,7 @@ func (g *Guard) Trusted(src netip.Addr) bool {
 // Admit takes one packet from what src may send and reports whether it had any
 // left. now is in nanoseconds, on any clock that does not jump.
 func (g *Guard) Admit(src netip.Addr, now int64) bool {
-	if len(g.trusted) > 0 && g.Trusted(src) {
+	if g.interval == 0 || len(g.trusted) > 0 && g.Trusted(src) {
 		return true
 	}
 	s := g.source(src)

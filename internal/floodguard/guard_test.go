@@ -101,6 +101,16 @@ func TestTrustedNetworksHaveNoRate(t *testing.T) {
 	}
 }
 
+func TestNoRateLimit(t *testing.T) {
+	g := New(Config{PacketsPerSecond: -1, Burst: 1, UnboundConnections: 1})
+	if n := admitted(g, alice, 100, second); n != 100 {
+		t.Errorf("%d of 100 admitted", n)
+	}
+	if !g.Open(alice) || g.Open(alice) {
+		t.Error("connections are limited all the same")
+	}
+}
+
 // A full table forgets sources, and counts it, but never grows; a source that
 // owes nothing goes first.
 func TestTableIsBounded(t *testing.T) {

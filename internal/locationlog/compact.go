@@ -2,6 +2,7 @@ package locationlog
 
 import (
 	"errors"
+	"time"
 
 	"onhook/internal/location"
 )
@@ -191,6 +192,8 @@ func (j *Journal) retire(s *segment) error {
 	j.segments = j.segments[1:]
 	j.records -= s.records
 	j.bytes -= s.end - headerSize
+	j.retired++
+	j.lastGone = time.Now()
 	j.indexMu.Lock()
 	delete(j.files, s.number)
 	j.indexMu.Unlock()

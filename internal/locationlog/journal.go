@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"onhook/internal/location"
 )
@@ -60,6 +61,8 @@ type Journal struct {
 	retryAt  int64 // of written: after a failure the housekeeping waits until then
 	damaged  bool  // a segment cannot be read any more: no compaction
 	working  bool  // housekeeping is under way
+	retired  uint64
+	lastGone time.Time // when a segment was retired last
 	closed   bool
 	buf      []byte // a frame in the making
 	offsets  []int  // of its records
@@ -320,6 +323,22 @@ func readValue(f file, offset int64, key location.Key) ([]byte, error) {
 			return nil, fmt.Errorf("offset %d: the record of %d is damaged", offset, key)
 		}
 	}
+}
+
+// Stats is a snapshot.
+type Stats struct {
+	Bytes      int64 // in its frames, those that count no more included
+	Records    int   // that count
+	Segments   int
+	Compacted  uint64    // segments let go since Open
+	Compaction time.Time // when the last one was; zero: none since Open
+}
+
+// Stats returns a snapshot. It waits for a commit that is under way.
+func (j *Journal) Stats() Stats {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return Stats{Bytes: j.bytes, Records: len(j.index), Segments: len(j.segments), Compacted: j.retired, Compaction: j.lastGone}
 }
 
 // Close ends the journal. What Commit has returned for is durable without it.

@@ -143,6 +143,9 @@ func TestSpace(t *testing.T) {
 		}
 		held = held.after(batch)
 	}
+	if st := j.Stats(); st.Records != len(held) || st.Compacted == 0 || st.Compaction.IsZero() || st.Segments == 0 || st.Bytes == 0 {
+		t.Errorf("%+v", st)
+	}
 	for _, value := range held {
 		live += len(value) + 10
 	}

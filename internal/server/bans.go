@@ -1,11 +1,28 @@
 package server
 
 import (
+	"slices"
+
 	"onhook/internal/api"
 	"onhook/internal/authban"
 	"onhook/internal/config"
+	"onhook/internal/floodguard"
 	"onhook/internal/sip"
 )
+
+// newGuard returns the limits of sources as configured.
+func newGuard(cfg config.Config) *floodguard.Guard {
+	l := cfg.Limits
+	rate := l.PacketsPerSecond
+	if rate == 0 {
+		rate = -1 // off
+	}
+	return floodguard.New(floodguard.Config{
+		PacketsPerSecond: rate, Burst: l.PacketsBurst,
+		Connections: l.ConnectionsPerSource, UnboundConnections: l.UnboundConnectionsPerSource,
+		Trusted: slices.Concat(cfg.TrustedNetworks, trunkNetworks(cfg)),
+	})
+}
 
 // newBans returns the bans as configured, nil when they are off.
 func newBans(c config.Auth) *authban.Bans {

@@ -20,6 +20,16 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	bindings := p.index.Stats()
 	gauge("registered_endpoints", "Endpoints with a live binding.", bindings.Keys)
 	gauge("bindings", "Live bindings.", bindings.Bindings)
+	journal := s.journalStats()
+	gauge("journal_bytes", "Size of the binding journal.", int(journal.Bytes))
+	gauge("journal_records", "Records of the binding journal that count.", journal.Records)
+	gauge("journal_segments", "Files of the binding journal.", journal.Segments)
+	counter("journal_compactions_total", "Files of the binding journal that were compacted away.", journal.Compacted)
+	compacted := 0
+	if !journal.Compaction.IsZero() {
+		compacted = int(journal.Compaction.Unix())
+	}
+	gauge("journal_compaction_timestamp_seconds", "When the last one was, in seconds since 1970; 0: none since the start.", compacted)
 	gauge("journal_pending", "Binding changes waiting for the disk.", bindings.Pending)
 	counter("journal_failures_total", "Binding commits that failed.", bindings.JournalFailures)
 	counter("journal_refused_total", "Binding changes refused because too many were waiting.", bindings.Refused)
@@ -65,6 +75,9 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("transactions_total", "Transactions begun.", tx.ClientsBegun, "side", "client")
 	gauge("transactions", "Transactions under way.", tx.Servers, "side", "server")
 	gauge("transactions", "Transactions under way.", tx.Clients, "side", "client")
+	gauge("answers_kept", "Final responses kept for requests that are sent again.", tx.Finished)
+	gauge("answers_kept_bytes", "Their size.", tx.FinishedBytes)
+	counter("answers_dropped_early_total", "Such responses forgotten before their time because there were too many.", tx.DroppedEarly)
 	counter("retransmissions_total", "Messages sent again.", tx.Retransmitted)
 	counter("transaction_timeouts_total", "Requests that nobody answered.", tx.Timeouts)
 

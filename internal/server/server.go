@@ -27,7 +27,6 @@ import (
 	"onhook/internal/directory"
 	"onhook/internal/event"
 	"onhook/internal/eventlog"
-	"onhook/internal/floodguard"
 	"onhook/internal/location"
 	"onhook/internal/locationlog"
 	"onhook/internal/metrics"
@@ -56,24 +55,25 @@ var ErrStopNow = errors.New("stop now")
 
 // Server is a whole onhook.
 type Server struct {
-	cfg      config.Config
-	logger   *slog.Logger
-	store    *storesql.Store
-	accounts *account.Service
-	journal  location.Journal
-	path     *path
-	upstream *siptrunk.Registrations
-	calls    callrecord.Feeds
-	events   *eventlog.Log
-	hub      *event.Hub
-	outgoing *callback.Client
-	webhooks *webhook.Service
-	delivery *webhook.Deliverer
-	records  *callrecord.Outbox
-	callLog  location.Journal // of calls in progress
-	api      *http.Server
-	apiAddr  netip.AddrPort
-	apiConn  net.Listener
+	cfg          config.Config
+	logger       *slog.Logger
+	store        *storesql.Store
+	accounts     *account.Service
+	journal      location.Journal
+	journalStats func() locationlog.Stats
+	path         *path
+	upstream     *siptrunk.Registrations
+	calls        callrecord.Feeds
+	events       *eventlog.Log
+	hub          *event.Hub
+	outgoing     *callback.Client
+	webhooks     *webhook.Service
+	delivery     *webhook.Deliverer
+	records      *callrecord.Outbox
+	callLog      location.Journal // of calls in progress
+	api          *http.Server
+	apiAddr      netip.AddrPort
+	apiConn      net.Listener
 
 	callsTold chan struct{} // closed when every call's event is with the hub
 
@@ -112,7 +112,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("bindings %s: %w", cfg.LocationPath(), err)
 	}
-	s.journal = journal
+	s.journal, s.journalStats = journal, journal.Stats
 	callLog, err := locationlog.Open(locationlog.Config{Dir: cfg.CallsPath(), Logger: s.logger.With("package", "locationlog")})
 	if err != nil {
 		return fmt.Errorf("calls %s: %w", cfg.CallsPath(), err)
@@ -153,13 +153,9 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return err
 	}
 	p.transport = siptransport.New(siptransport.Config{
-		Listeners: listeners,
-		DialTLS:   dialTLS,
-		Guard: floodguard.New(floodguard.Config{
-			PacketsPerSecond: cfg.Limits.PacketsPerSecond, Burst: cfg.Limits.PacketsBurst,
-			Connections: cfg.Limits.ConnectionsPerSource, UnboundConnections: cfg.Limits.UnboundConnectionsPerSource,
-			Trusted: slices.Concat(cfg.TrustedNetworks, trunkNetworks(cfg)),
-		}),
+		Listeners:      listeners,
+		DialTLS:        dialTLS,
+		Guard:          newGuard(cfg),
 		Logger:         s.logger.With("package", "siptransport"),
 		MaxConnections: cfg.Limits.Connections,
 		QueueBytes:     cfg.Limits.WriteQueue,

@@ -25,15 +25,20 @@ func (t tap) Send(flow sip.Flow, msg []byte) error {
 func (p *path) tap() tap { return tap{p.transport, p.traces} }
 
 // owners are the endpoints that an attempt concerns: who registers, calls or is
-// called, by name; the attempt may well be somebody else's.
+// called, by name; the attempt may well be somebody else's. A name that nobody
+// has is Nobody's.
 func (p *path) owners(m *sip.Message, dst []uint64) []uint64 {
 	named := func(u *sip.URI) {
 		domain, ours := p.names.Domain(u.Host, u.Port)
 		if !ours || !u.HasUser {
 			return
 		}
-		if e, ok := p.directory.ByName(domain, sip.Unescape(u.User)); ok && (len(dst) == 0 || dst[0] != uint64(e.ID)) {
-			dst = append(dst, uint64(e.ID))
+		owner := siptrace.Nobody
+		if r := p.directory.Find(domain, sip.Unescape(u.User)); r != nil {
+			owner = uint64(r.ID())
+		}
+		if len(dst) == 0 || dst[0] != owner {
+			dst = append(dst, owner)
 		}
 	}
 	if m.Method == sip.REGISTER {

@@ -48,12 +48,18 @@ type Config struct {
 	MaxBytes    int     // of all attempts; 0 means 64 MiB
 	PerEndpoint int     // attempts kept of one endpoint; 0 means 20
 	Rate        float64 // attempts begun a second, more are not recorded; 0 means 200
-	// Owners appends the endpoints that an attempt's first request concerns; an
-	// attempt that concerns none is not recorded.
+	// Owners appends the endpoints that an attempt's first request concerns, and
+	// Nobody where it names one that there is not; an attempt that concerns none is
+	// not recorded.
 	Owners func(m *sip.Message, dst []uint64) []uint64
 	// Local is the address at our end of a flow.
 	Local func(sip.Flow) netip.AddrPort
 }
+
+// Nobody owns the attempts for names that nobody has. They are recorded, in the
+// room of one endpoint, as those for known names are: a stranger must not learn
+// from the time that an answer takes which names exist.
+const Nobody uint64 = 0
 
 const (
 	maxMessages = 64      // of one attempt
@@ -66,11 +72,12 @@ type Recorder struct {
 	Config
 	seed  maphash.Seed
 	rate  bucket
+	names bucket // of attempts that concern nobody: a scan leaves the others their rate
 	table [64]shard
 
 	mu     sync.Mutex
 	rings  map[uint64][]*attempt // by endpoint, oldest first
-	oldest *attempt              // of all, in the order they began
+	oldest *attempt              // of all on record, in the order they began
 	newest *attempt
 	bytes  int
 	last   uint64 // number of the last attempt
@@ -93,10 +100,10 @@ type attempt struct {
 	omitted int
 	settled bool // a REGISTER has its final answer: the next one is another attempt
 
-	owners []uint64
-	size   int
-	next   *attempt
-	gone   bool
+	owners         []uint64
+	size           int
+	previous, next *attempt
+	gone           bool
 }
 
 type entry struct {
@@ -117,7 +124,8 @@ func New(c Config) *Recorder {
 	if c.Rate == 0 {
 		c.Rate = 200
 	}
-	r := &Recorder{Config: c, seed: maphash.MakeSeed(), rate: bucket{rate: c.Rate, tokens: c.Rate}, rings: map[uint64][]*attempt{}}
+	full := func() bucket { return bucket{rate: c.Rate, tokens: c.Rate} }
+	r := &Recorder{Config: c, seed: maphash.MakeSeed(), rate: full(), names: full(), rings: map[uint64][]*attempt{}}
 	for i := range r.table {
 		r.table[i].byCall = map[uint64]*attempt{}
 	}
@@ -191,7 +199,14 @@ func (r *Recorder) begin(m *sip.Message, call uint64) *attempt {
 	}
 	var buf [2]uint64
 	owners := r.Owners(m, buf[:0])
-	if len(owners) == 0 || !r.rate.take(now) {
+	if len(owners) == 0 {
+		return nil
+	}
+	rate := &r.rate
+	if owners[0] == Nobody {
+		rate = &r.names
+	}
+	if !rate.take(now) {
 		return nil
 	}
 	a := &attempt{call: call, kind: kind, started: now, owners: append([]uint64(nil), owners...), size: overhead}
@@ -200,10 +215,10 @@ func (r *Recorder) begin(m *sip.Message, call uint64) *attempt {
 	r.last++
 	a.id = strconv.FormatUint(r.last, 36)
 	r.bytes += a.size
-	if r.newest == nil {
+	if a.previous = r.newest; a.previous == nil {
 		r.oldest = a
 	} else {
-		r.newest.next = a
+		a.previous.next = a
 	}
 	r.newest = a
 	for _, key := range owners {
@@ -266,8 +281,7 @@ func (r *Recorder) knocked(a *attempt) bool {
 	return len(a.entries) == 2 && challenged(a.entries[1].text)
 }
 
-// forget gives an attempt's memory back; its place in the order of all is given
-// up when it is the oldest. The caller holds mu.
+// forget gives an attempt's memory back. The caller holds mu.
 func (r *Recorder) forget(a *attempt) {
 	if a.gone {
 		return
@@ -281,10 +295,15 @@ func (r *Recorder) forget(a *attempt) {
 	}
 	a.entries = nil
 	s.mu.Unlock()
-	for r.oldest != nil && r.oldest.gone {
-		if r.oldest = r.oldest.next; r.oldest == nil {
-			r.newest = nil
-		}
+	if a.previous == nil {
+		r.oldest = a.next
+	} else {
+		a.previous.next = a.next
+	}
+	if a.next == nil {
+		r.newest = a.previous
+	} else {
+		a.next.previous = a.previous
 	}
 }
 
@@ -380,7 +399,11 @@ func (r *Recorder) Stats() Stats {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Stats{Bytes: r.bytes, Endpoints: len(r.rings)}
+	endpoints := len(r.rings)
+	if _, some := r.rings[Nobody]; some {
+		endpoints--
+	}
+	return Stats{Bytes: r.bytes, Endpoints: endpoints}
 }
 
 // bucket limits a rate; it holds one second's worth.

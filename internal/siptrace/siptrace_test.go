@@ -1,6 +1,7 @@
 package siptrace
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -241,6 +242,52 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%d attempts are still looked up", n)
 		}
 	}
+}
+
+// What is dropped from an endpoint's room is gone, although somebody's older
+// attempt stays.
+func TestDroppedAttemptsAreGone(t *testing.T) {
+	r := newRecorder(Config{PerEndpoint: 3, Rate: 1e6})
+	in(t, r, phone, bytes.ReplaceAll(wire("MESSAGE sip:bob@example.org SIP/2.0", "old", "1 MESSAGE"), []byte("alice"), []byte("mallory")))
+	for i := range 100 {
+		register(t, r, fmt.Sprint("c", i), 1, credentials, "200 OK")
+	}
+	n, last := 0, (*attempt)(nil)
+	for a := r.oldest; a != nil; last, a = a, a.next {
+		if n++; a.previous != last {
+			t.Fatal("the order is broken")
+		}
+	}
+	if n != 4 || r.newest != last {
+		t.Errorf("%d attempts in memory, 4 on record", n)
+	}
+}
+
+// A name that nobody has costs what a known one does, but not the known ones'
+// room and rate.
+func TestNamesOfNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecorder(Config{PerEndpoint: 3, Rate: 5})
+		known := r.Owners
+		r.Owners = func(m *sip.Message, dst []uint64) []uint64 {
+			if dst = known(m, dst); len(dst) == 0 {
+				dst = append(dst, Nobody)
+			}
+			return dst
+		}
+		unknown := bytes.ReplaceAll(wire("MESSAGE sip:eve@example.org SIP/2.0", "c", "1 MESSAGE"), []byte("alice"), []byte("mallory"))
+		for i := range 20 {
+			in(t, r, phone, bytes.Replace(unknown, []byte("Call-ID: c"), fmt.Appendf(nil, "Call-ID: c%d", i), 1))
+		}
+		register(t, r, "real", 1, credentials, "200 OK")
+		if n := len(r.Attempts(Nobody)); n != 3 {
+			t.Errorf("%d attempts for nobody", n)
+		}
+		one(t, r, alice)
+		if s := r.Stats(); s.Endpoints != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 func TestLongCallsAreCut(t *testing.T) {

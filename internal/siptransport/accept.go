@@ -47,6 +47,11 @@ func (l *listener) admit(tcp *net.TCPConn) {
 		_ = tcp.SetLinger(0) // a reset: nothing of it stays with us
 		_ = tcp.Close()
 	}
+	if !t.guard.Admit(remote.Addr(), t.now()) { // a connection costs its source what a message does
+		t.stats.rateLimited.Add(1)
+		refuse()
+		return
+	}
 	if t.open.Load() >= int64(t.cfg.MaxConnections) || !t.guard.Open(remote.Addr()) {
 		refuse()
 		return

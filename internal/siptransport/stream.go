@@ -63,6 +63,7 @@ func (c *conn) readStream(s *scratch) error {
 			return nil
 		}
 		c.start += n
+		c.slowDown()
 		if !c.message(s, data[:n:n]) {
 			return ErrNotSIP
 		}
@@ -87,26 +88,30 @@ func (c *conn) newline(b byte) error {
 		return nil
 	}
 	c.newlines = 0
+	c.slowDown()
 	c.active.Store(c.t.now())
 	c.t.stats.pings.Add(1)
 	return c.write([]byte("\r\n"))
 }
 
-// message hands one message up; false when it was none.
-func (c *conn) message(s *scratch, data []byte) bool {
+// slowDown charges a message, a ping or a frame to its source. A stream is not
+// cut for its rate: we read slower, and the peer's own window makes it wait.
+func (c *conn) slowDown() {
 	for !c.t.guard.Admit(c.flow.Remote.Addr(), c.t.now()) {
-		// A stream is not cut for its rate: we read slower, and the peer's own
-		// window makes it wait.
 		c.t.stats.rateLimited.Add(1)
 		select {
 		case <-c.t.stop:
-			return true
+			return
 		case <-time.After(ratePause):
 			if c.isClosing() {
-				return true
+				return
 			}
 		}
 	}
+}
+
+// message hands one message up; false when it was none.
+func (c *conn) message(s *scratch, data []byte) bool {
 	isSIP := c.t.deliver(&s.msg, data, c.flow, &c.t.stats)
 	s.msg.Reset()
 	if c.t.cfg.Poison {

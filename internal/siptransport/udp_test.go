@@ -175,6 +175,39 @@ func TestStreamRateSlowsDown(t *testing.T) {
 	}
 }
 
+// Pings and empty frames cost what messages do.
+func TestPingsSlowDown(t *testing.T) {
+	for _, tr := range []sip.Transport{sip.TCP, sip.WS} {
+		t.Run(tr.String(), func(t *testing.T) {
+			s := start(t, []Listener{listen(tr, "127.0.0.1")}, func(c *Config) {
+				c.Guard = floodguard.New(floodguard.Config{PacketsPerSecond: 100, Burst: 10})
+			})
+			p := s.peer(0, tr)
+			for range 20 {
+				p.send("\r\n\r\n")
+			}
+			for range 20 {
+				p.expect("\r\n")
+			}
+			if st := s.Stats(); st.RateLimited == 0 || st.Pings != 20 {
+				t.Errorf("%d pings, slowed down %d times", st.Pings, st.RateLimited)
+			}
+		})
+	}
+}
+
+// Connecting costs what a message does, so that nobody makes us do handshake
+// upon handshake.
+func TestConnectionRate(t *testing.T) {
+	s := start(t, []Listener{listen(sip.TCP, "127.0.0.1")}, func(c *Config) {
+		c.Guard = floodguard.New(floodguard.Config{PacketsPerSecond: 1, Burst: 2})
+	})
+	write(t, s.dialTCP(0), options("TCP", "a"))
+	s.next(t, "message")
+	expectReset(t, s)
+	eventually(t, "counted", func() bool { st := s.Stats(); return st.RateLimited == 1 && st.Refused == 1 && st.Open == 1 })
+}
+
 // stunExchange sends a STUN message and returns the answer.
 func stunExchange(t *testing.T, p peer, kind uint16, attributes string) []byte {
 	t.Helper()

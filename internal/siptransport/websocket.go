@@ -105,6 +105,7 @@ func (c *conn) readFrames(s *scratch) error {
 		payload := data[head:end:end]
 		ws.Cipher(payload, h.Mask, 0)
 		c.start += end
+		c.slowDown()
 		if err := c.frame(s, h, payload); err != nil {
 			return err
 		}
