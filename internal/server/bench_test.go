@@ -35,8 +35,9 @@ type rigUser struct {
 }
 
 // newRig registers users, each from its own port.
-func newRig(b *testing.B, users int) *rig {
+func newRig(b testing.TB, users int) *rig {
 	cfg := testConfig(b)
+	cfg.Trace.Megabytes = 0 // so many attempts a second are copied, and that is paid apart
 	dir := directory.New()
 	r := &rig{flow: sip.Flow{Transport: sip.UDP, Listener: 9, Remote: netip.MustParseAddrPort("127.0.0.1:40000")}}
 	for i := range users {
@@ -112,6 +113,34 @@ func (r *rig) settle() {
 		time.Sleep(100 * time.Microsecond)
 	}
 }
+
+// A refresh allocates nothing from parsing to the answer, what the index keeps
+// and hands to the journal included.
+func TestRefreshAllocatesNothing(t *testing.T) {
+	const users, runs = 50, 2000
+	r := newRig(t, users)
+	var in [][]byte
+	for i := range runs + users + 1 { // AllocsPerRun makes one run more
+		in = append(in, r.register(i%users))
+	}
+	next := func() {
+		r.receive(in[0])
+		in = in[1:]
+		r.settle()
+	}
+	for range users {
+		next()
+	}
+	before := r.challenged()
+	if n := testing.AllocsPerRun(runs, next); n != 0 {
+		t.Errorf("%v allocations per refresh", n)
+	}
+	if r.challenged() != before || r.index.Count() != users {
+		t.Error("those were no refreshes")
+	}
+}
+
+func (r *rig) challenged() uint64 { return r.stats.challenged.Load() + r.stats.refused.Load() }
 
 // BenchmarkRegister takes REGISTERs from parsing to the answer, which is put
 // together but not sent. cpu-ns/op counts all threads.
