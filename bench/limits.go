@@ -18,6 +18,7 @@ type limitsReport struct {
 	storm    stormResult
 	memory   memoryResult
 	idle     idleResult
+	delay    delayResult
 }
 
 // measureLimits runs the trials one after the other, each on a server of its
@@ -37,6 +38,7 @@ func measureLimits(s settings, dir string) (r *limitsReport, err error) {
 		run  func(s settings, dir string) error
 	}{
 		{"overload", func(s settings, dir string) (err error) { r.overload, err = overload(s, dir); return err }},
+		{"delay", func(s settings, dir string) (err error) { r.delay, err = eventDelay(s, dir); return err }},
 		{"storm", func(s settings, dir string) (err error) { r.storm, err = storm(s, dir); return err }},
 		{"idle", func(s settings, dir string) (err error) { r.idle, err = idleClients(s, dir); return err }},
 		{"memory", func(s settings, dir string) (err error) { r.memory, err = memory(s, dir); return err }},
@@ -83,6 +85,10 @@ func (r *limitsReport) markdown() string {
 	}
 	if r.idle.clients > 0 {
 		fmt.Fprintf(&b, "\n## Browsers that wait\n\n%d registered WSS clients, idle, over loopback: **%.1f KB** of memory (RSS) each.\n", r.idle.clients, r.idle.perClient/1000)
+	}
+	if d := r.delay; len(d.delays) > 0 {
+		fmt.Fprintf(&b, "\n## Events\n\n%d phones register, %.0f a second. From the REGISTER with the credentials to its event at a client of the stream: "+
+			"%s (p50), **%s** (p99).\n", len(d.delays), d.rate, milli(quantile(d.delays, 0.5)), milli(quantile(d.delays, 0.99)))
 	}
 	fmt.Fprintf(&b, "\n## Rig\n\n- %s, Linux %s, %s; load average before: %s\n- %s\n", r.rig.system, r.rig.kernel, r.rig.cpu, r.rig.load, r.version)
 	return b.String()

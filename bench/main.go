@@ -46,7 +46,7 @@ func main() {
 	flag.StringVar(&s.only, "only", "", "measure registration, refresh or call alone, as when profiling")
 	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
 	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
-	flag.BoolVar(&s.limits, "limits", false, "measure what onhook does at its limits, instead: overload, storm, idle and memory (-only: one of them)")
+	flag.BoolVar(&s.limits, "limits", false, "measure what onhook does at its limits, instead: overload, delay, storm, idle and memory (-only: one of them)")
 	flag.IntVar(&s.storm, "storm", 100_000, "with -limits: endpoints that all come back after a restart")
 	flag.IntVar(&s.bindings, "bindings", 1_000_000, "with -limits: bindings to measure memory with")
 	flag.IntVar(&s.clients, "clients", 10_000, "with -limits: idle WSS clients")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+	"time"
 )
 
 const password = "benchmark-password"
@@ -17,6 +18,7 @@ type phone struct {
 	cseq  int
 	nonce []byte
 	nc    int
+	sent  time.Time // the last REGISTER
 }
 
 func userName(i int) string { return "u" + strconv.Itoa(i) }
@@ -69,6 +71,7 @@ func (l *lane) register(expires int) step {
 			return false, fmt.Errorf("REGISTER of %s:\n%s", p.name, answer)
 		}
 		p.cseq++
+		p.sent = time.Now()
 		b, err := l.buffer()
 		if err != nil {
 			return false, err
