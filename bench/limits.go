@@ -65,10 +65,10 @@ func (r *limitsReport) markdown() string {
 		b.WriteString("\n## More than it can do\n\nThe server has one core, the generator the other. The rate of refreshes is raised until the answers do not keep up: most of them\nin a second are the peak. " +
 			"Then more come, whatever is answered, for " + floodTime.String() + ", and none is sent again. What is neither answered nor refused\nwas dropped by the kernel, unread. " +
 			"The memory that grows holds answers of the last 32 s, for requests that are sent again: 256 MiB at most.\n\n" +
-			"| | peak/s | offered/s | answered 2xx/s | of the peak | 503 | memory before → after |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+			"| | peak/s | offered/s | answered 2xx/s | of the peak | 503 | 401 | memory before → after |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, o := range r.overload {
-			fmt.Fprintf(&b, "| %s, %.1f times the peak | %.0f | %.0f | %.0f | **%.0f %%** | %d | %s → %s |\n", o.op, o.factor, o.peak, o.offered,
-				o.answered, 100*o.answered/o.peak, o.refused, megabytes(o.before), megabytes(o.after))
+			fmt.Fprintf(&b, "| %s, %.1f times the peak | %.0f | %.0f | %.0f | **%.0f %%** | %d | %d | %s → %s |\n", o.op, o.factor, o.peak, o.offered,
+				o.answered, 100*o.answered/o.peak, o.refused, o.challenged, megabytes(o.before), megabytes(o.after))
 		}
 	}
 	if r.storm.users > 0 {

@@ -15,6 +15,7 @@ type overloadResult struct {
 	offered       float64
 	answered      float64 // with a 2xx
 	refused       int     // with a 503
+	challenged    int     // with a 401: the nonce count was used up
 	before, after int     // resident memory
 }
 
@@ -89,10 +90,10 @@ func (g *generator) highest(rate float64) (peak float64, err error) {
 
 // flood sends refreshes at a rate, whatever is answered.
 func (g *generator) flood(o *overloadResult, length time.Duration) error {
-	sent, answered, refused := make([]int, lanes), make([]int, lanes), make([]int, lanes)
+	sent, answered, refused, challenged := make([]int, lanes), make([]int, lanes), make([]int, lanes), make([]int, lanes)
 	began := time.Now()
 	err := g.each(func(l *lane) (err error) {
-		sent[l.index], answered[l.index], refused[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
+		sent[l.index], answered[l.index], refused[l.index], challenged[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
 		return err
 	})
 	took := time.Since(began).Seconds()
@@ -100,11 +101,12 @@ func (g *generator) flood(o *overloadResult, length time.Duration) error {
 		o.offered += float64(sent[i]) / length.Seconds()
 		o.answered += float64(answered[i]) / took
 		o.refused += refused[i]
+		o.challenged += challenged[i]
 	}
 	return err
 }
 
-func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent, answered, refused int, err error) {
+func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent, answered, refused, challenged int, err error) {
 	end := began.Add(length)
 	for now := began; now.Before(end); now = time.Now() {
 		due := int(now.Sub(began).Seconds() * rate)
@@ -114,16 +116,16 @@ func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent,
 			p.cseq++
 			b, err := l.buffer()
 			if err != nil {
-				return sent, answered, refused, err
+				return sent, answered, refused, challenged, err
 			}
 			l.queue(l.appendRegister(b, p, number, sent/len(l.phones), 3600))
 		}
 		if err := l.flush(); err != nil {
-			return sent, answered, refused, err
+			return sent, answered, refused, challenged, err
 		}
 		count, err := l.receive(now.Add(time.Millisecond))
 		if err != nil {
-			return sent, answered, refused, err
+			return sent, answered, refused, challenged, err
 		}
 		for _, m := range l.in[:count] {
 			switch msg := m.Buffers[0][:m.N]; {
@@ -131,12 +133,14 @@ func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent,
 				answered++
 			case bytes.HasPrefix(msg, []byte("SIP/2.0 503")):
 				refused++
-			case !bytes.HasPrefix(msg, []byte("SIP/2.0 401")): // a nonce that the flood has used up
-				return sent, answered, refused, fmt.Errorf("REGISTER:\n%s", msg)
+			case bytes.HasPrefix(msg, []byte("SIP/2.0 401")): // its nonce count came too late
+				challenged++
+			default:
+				return sent, answered, refused, challenged, fmt.Errorf("REGISTER:\n%s", msg)
 			}
 		}
 	}
-	return sent, answered, refused, nil
+	return sent, answered, refused, challenged, nil
 }
 
 // stormResult is how long it takes until everybody is back.
