@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,11 +18,24 @@ var _ callrecord.Store = (*Store)(nil)
 const recordColumns = `account, main, id, endpoint, peer, direction, caller, dialled, caller_name, started_at, answered_at, ended_at,
 	status, cause, source, sip_code, reason, codec, trunk, application, user_agent, transport, legs`
 
-// recordRow is the place of one record in an INSERT, recordRows how many go
-// into one statement: parsing it costs more than a row does.
+// recordRow is the place of one record in an INSERT, with recordValues values.
 const (
-	recordRow  = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	recordRows = 50
+	recordRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	recordValues = 23
+)
+
+// recordRows are how many go into one statement. There are few texts, none
+// longer than maxStatement, so that all are prepared: parsing one costs more than
+// its rows do.
+var (
+	recordRows    = [...]int{20, 5, 1}
+	recordInserts = func() (texts [len(recordRows)]string) {
+		for i, n := range recordRows {
+			texts[i] = `INSERT INTO call_records (` + recordColumns + `) VALUES ` + recordRow + strings.Repeat(`, `+recordRow, n-1) +
+				` ON CONFLICT (account, id) DO NOTHING`
+		}
+		return texts
+	}()
 )
 
 // SaveRecords keeps records.
@@ -29,19 +43,18 @@ func (s *Store) SaveRecords(ctx context.Context, records []*callrecord.Record) e
 	if len(records) == 0 {
 		return nil
 	}
+	args := make([]any, 0, len(records)*recordValues)
+	for _, r := range records {
+		args = appendRecord(args, r)
+	}
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		for len(records) > 0 {
-			n := min(recordRows, len(records))
-			args := make([]any, 0, n*23)
-			for _, r := range records[:n] {
-				args = append(args, recordArgs(r)...)
+		rest := args
+		for i, rows := range recordRows {
+			for n := rows * recordValues; len(rest) >= n; rest = rest[n:] {
+				if _, err := t.exec(ctx, recordInserts[i], rest[:n]...); err != nil {
+					return err
+				}
 			}
-			_, err := t.exec(ctx, `INSERT INTO call_records (`+recordColumns+`) VALUES `+recordRow+strings.Repeat(`, `+recordRow, n-1)+
-				` ON CONFLICT (account, id) DO NOTHING`, args...)
-			if err != nil {
-				return err
-			}
-			records = records[n:]
 		}
 		return nil
 	})
@@ -57,18 +70,92 @@ type jsonLeg struct {
 	SIPCode int    `json:"sip_code,omitempty"`
 }
 
-func recordArgs(r *callrecord.Record) []any {
-	legs := make([]jsonLeg, len(r.Legs))
-	for i, l := range r.Legs {
-		legs[i] = jsonLeg{plain(l.To), plain(l.Contact), milli(l.Start), milli(l.Answer), milli(l.End), l.SIPCode}
+// appendLegs writes legs as jsonLeg reads them.
+func appendLegs(b []byte, legs []callrecord.Leg) []byte {
+	b = append(b, '[')
+	for i := range legs {
+		l := &legs[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(append(b, `{"to":`...), plain(l.To))
+		b = appendJSON(append(b, `,"contact":`...), plain(l.Contact))
+		b = strconv.AppendInt(append(b, `,"start":`...), milli(l.Start), 10)
+		if at := milli(l.Answer); at != 0 {
+			b = strconv.AppendInt(append(b, `,"answer":`...), at, 10)
+		}
+		if at := milli(l.End); at != 0 {
+			b = strconv.AppendInt(append(b, `,"end":`...), at, 10)
+		}
+		if l.SIPCode != 0 {
+			b = strconv.AppendInt(append(b, `,"sip_code":`...), int64(l.SIPCode), 10)
+		}
+		b = append(b, '}')
 	}
-	text, err := json.Marshal(legs)
-	if err != nil { // numbers and valid strings
-		text = []byte("[]")
+	return append(b, ']')
+}
+
+// appendJSON writes a JSON string, for what needs no escape without a detour.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			text, err := json.Marshal(s)
+			if err != nil { // a string is always one
+				text = []byte(`""`)
+			}
+			return append(b, text...)
+		}
 	}
-	return []any{r.Account, r.Main, r.ID.String(), int64(r.Endpoint), sql.NullInt64{Int64: int64(r.Peer), Valid: r.Peer != 0}, string(r.Direction),
-		plain(r.From), plain(r.To), plain(r.CallerName), milli(r.Start), sql.NullInt64{Int64: milli(r.Answer), Valid: !r.Answer.IsZero()}, milli(r.End),
-		string(r.Status), r.Cause.Code, string(r.Source), r.SIPCode, r.Reason, plain(r.Codec), r.Trunk, r.Application, plain(r.UserAgent), r.Transport, string(text)}
+	return append(append(append(b, '"'), s...), '"')
+}
+
+// appendRecord appends the values of a row. Those that are the same as in the
+// row before, as most are, share its boxes.
+func appendRecord(args []any, r *callrecord.Record) []any {
+	before := args[max(0, len(args)-recordValues):]
+	at := len(args)
+	text := func(s string) {
+		if len(before) > 0 {
+			if box := before[len(args)-at]; box == any(s) {
+				args = append(args, box)
+				return
+			}
+		}
+		args = append(args, s)
+	}
+	number := func(n int64) { args = append(args, n) }
+	numberOrNull := func(n int64) {
+		if n == 0 {
+			args = append(args, nil)
+			return
+		}
+		args = append(args, n)
+	}
+	var legs [512]byte
+	text(r.Account)
+	text(r.Main)
+	text(r.ID.String())
+	number(int64(r.Endpoint))
+	numberOrNull(int64(r.Peer))
+	text(string(r.Direction))
+	text(plain(r.From))
+	text(plain(r.To))
+	text(plain(r.CallerName))
+	number(milli(r.Start))
+	numberOrNull(milli(r.Answer))
+	number(milli(r.End))
+	text(string(r.Status))
+	number(int64(r.Cause.Code))
+	text(string(r.Source))
+	number(int64(r.SIPCode))
+	text(r.Reason)
+	text(plain(r.Codec))
+	text(r.Trunk)
+	text(r.Application)
+	text(plain(r.UserAgent))
+	text(r.Transport)
+	text(string(appendLegs(legs[:0], r.Legs)))
+	return args
 }
 
 // plain is what a phone has said, as every database takes it: UTF-8 without NUL.
