@@ -84,10 +84,10 @@ func (b *branch) armTimerC() {
 	f := b.fork
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if b.timerC != nil {
-		b.timerC.Stop()
-	}
 	if b.done {
+		return
+	}
+	if b.timerC != nil && f.proxy.Transactions.Reset(b.timerC, f.proxy.TimerC) {
 		return
 	}
 	b.timerC = f.proxy.Transactions.AfterFunc(f.proxy.TimerC, b.rangOut)

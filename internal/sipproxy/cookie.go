@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 
 	"onhook/internal/account"
 	"onhook/internal/sip"
@@ -64,8 +65,9 @@ var errCookie = errors.New("dialog cookie is not ours")
 
 // seal appends the cookie in base64url.
 func (s sealer) seal(dst []byte, c *cookie) []byte {
-	var plainBuf, sealedBuf [256]byte
-	plain := append(plainBuf[:0], cookieVersion, 0)
+	buf := cookieBuffers.Get().(*cookieBuffer)
+	defer cookieBuffers.Put(buf)
+	plain := append(buf.plain[:0], cookieVersion, 0)
 	if c.Invite {
 		plain[1] = 1
 	}
@@ -76,36 +78,48 @@ func (s sealer) seal(dst []byte, c *cookie) []byte {
 	plain = c.Caller.append(plain)
 	plain = c.Callee.append(plain)
 
-	sealed := sealedBuf[:s.aead.NonceSize()]
+	sealed := buf.sealed[:s.aead.NonceSize()]
 	rand.Read(sealed) // never fails: crypto/rand ends the program instead
 	sealed = s.aead.Seal(sealed, sealed, plain, nil)
 	return base64.RawURLEncoding.AppendEncode(dst, sealed)
 }
 
-// open reads a cookie back.
-func (s sealer) open(text string) (*cookie, error) {
-	if len(text) > 512 {
-		return nil, errCookie
+// cookieBuffer is room for one cookie at work: the cipher is behind an
+// interface, so that what it is given would be on the heap each time.
+type cookieBuffer struct{ plain, sealed, text [maxCookie]byte }
+
+// maxCookie bounds a cookie's text, which is longer than what it stands for.
+const maxCookie = 512
+
+var cookieBuffers = sync.Pool{New: func() any { return new(cookieBuffer) }}
+
+// open reads a cookie back into c.
+func (s sealer) open(c *cookie, text string) error {
+	if len(text) > maxCookie {
+		return errCookie
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(sealed) < s.aead.NonceSize() {
-		return nil, errCookie
+	buf := cookieBuffers.Get().(*cookieBuffer)
+	defer cookieBuffers.Put(buf)
+	n, err := base64.RawURLEncoding.Decode(buf.sealed[:], append(buf.text[:0], text...))
+	if err != nil || n < s.aead.NonceSize() {
+		return errCookie
 	}
+	sealed := buf.sealed[:n]
 	nonce := sealed[:s.aead.NonceSize()]
 	plain, err := s.aead.Open(sealed[len(nonce):len(nonce)], nonce, sealed[len(nonce):], nil) // in place
 	if err != nil || len(plain) < 38 || plain[0] != cookieVersion {
-		return nil, errCookie
+		return errCookie
 	}
-	c := &cookie{Invite: plain[1] == 1, Call: CallID(plain[2:18]), Epoch: binary.BigEndian.Uint32(plain[18:])}
+	*c = cookie{Invite: plain[1] == 1, Call: CallID(plain[2:18]), Epoch: binary.BigEndian.Uint32(plain[18:])}
 	copy(c.CallID[:], plain[22:])
 	copy(c.Tag[:], plain[30:])
 	rest := plain[38:]
 	for _, side := range [...]*side{&c.Caller, &c.Callee} {
 		if rest, err = side.read(rest); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func (s side) append(b []byte) []byte {

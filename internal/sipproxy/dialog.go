@@ -16,6 +16,8 @@ type Admission struct {
 	to     side // where it goes
 	routes int  // Route values of ours, to be removed
 	last   bool // a NOTIFY that ends its subscription
+
+	sealed cookie // what cookie points to
 }
 
 // Refusal says why a request with a To tag is not let in. The Status is 200 for the
@@ -40,7 +42,9 @@ func (p *Proxy) Admit(req *sip.Message, source sip.Flow) (*Admission, *Refusal) 
 		text = next // "" for an outbound proxy that a phone puts on top
 	}
 	if text != "" {
-		a.cookie, _ = p.sealer.open(text) // nil for one that is not ours: refused below
+		if p.sealer.open(&a.sealed, text) == nil {
+			a.cookie = &a.sealed
+		}
 	}
 	if a.cookie == nil {
 		return nil, &Refusal{481, "dialog.unknown", "There is no such call here"}

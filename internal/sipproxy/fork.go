@@ -44,8 +44,8 @@ type fork struct {
 	mu         sync.Mutex
 	targets    []location.Binding // not tried yet
 	spare      []location.Binding // further flows of devices that are being tried (RFC 5626 5.3)
-	branches   []*branch
-	pending    int // branches without a final answer
+	branches   []*branch          // the first is the fork's own first
+	pending    int                // branches without a final answer
 	best       answer
 	challenges []byte // WWW- and Proxy-Authenticate of every 401 and 407 (16.7 step 7)
 	final      int    // status of the final response sent upstream, 0 before
@@ -54,6 +54,9 @@ type fork struct {
 	ending     *Ending // we end it
 	reason     string  // Reason of the caller's CANCEL, or of ours
 	declined   bool    // a 6xx came: no further targets
+
+	first   branch // where branches begin: one is the rule
+	firstOf [1]*branch
 }
 
 // suspectPoll is how often a fork looks whether a device has come back.
@@ -202,17 +205,29 @@ func (f *fork) addBranch(flow sip.Flow, target *location.Binding) *branch {
 			}
 		}
 	}
-	b := &branch{fork: f, flow: flow, target: target}
+	b := f.newBranch()
+	b.fork, b.flow, b.target = f, flow, target
 	if f.record != nil {
-		contact := hopURI(flow)
+		contact := ""
 		if target != nil {
 			contact = target.Contact
+		} else {
+			contact = hopURI(flow)
 		}
 		b.leg = f.live.addLeg(contact, time.Now())
 	}
 	f.branches = append(f.branches, b)
 	f.pending++
 	return b
+}
+
+// newBranch is the next branch's place. The caller holds mu.
+func (f *fork) newBranch() *branch {
+	if f.branches == nil {
+		f.branches = f.firstOf[:0]
+		return &f.first
+	}
+	return new(branch)
 }
 
 func (f *fork) provisional(b *branch, resp *sip.Message) {

@@ -21,6 +21,7 @@ type journal struct {
 	location.Journal
 	mu      sync.Mutex
 	batch   []location.Record
+	piece   []byte // of memory, from which the batch's values are taken
 	wake    chan struct{}
 	epochs  map[uint32]bool // of this server's processes before this one
 	ringing []ringStart     // calls that began lately, oldest first
@@ -40,7 +41,8 @@ type forgotten struct {
 }
 
 const (
-	journalRoom   = 100_000               // changes that may wait
+	journalRoom   = 100_000 // changes that may wait
+	journalPiece  = 16 << 10
 	journalGather = 20 * time.Millisecond // how long a write waits for more
 	// ringJournalled is how long a call may ring without being in the journal.
 	ringJournalled = time.Second
@@ -68,14 +70,23 @@ func (p *Proxy) keep(c *call) {
 	if c.over {
 		kind = kindOver
 	}
-	p.journal.put(c.id, appendCall(append(make([]byte, 0, 1024), journalVersion, kind), c))
+	buf := p.buffers.Get().(*[]byte)
+	*buf = appendCall(append((*buf)[:0], journalVersion, kind), c)
+	p.journal.put(c.id, *buf)
+	p.buffers.Put(buf)
 }
 
+// put takes a change that waits; it copies the value.
 func (j *journal) put(id CallID, value []byte) {
 	j.mu.Lock()
 	room := len(j.batch) < journalRoom
 	if room {
-		j.batch = append(j.batch, location.Record{Key: journalKey(id), Value: value})
+		if cap(j.piece)-len(j.piece) < len(value) {
+			j.piece = make([]byte, 0, max(journalPiece, len(value)))
+		}
+		at := len(j.piece)
+		j.piece = append(j.piece, value...)
+		j.batch = append(j.batch, location.Record{Key: journalKey(id), Value: j.piece[at:len(j.piece):len(j.piece)]})
 	} else {
 		j.missed++
 	}
@@ -97,7 +108,9 @@ func (p *Proxy) Stored(ids []CallID) {
 	}
 	now := time.Now()
 	for _, id := range ids {
-		j.put(id, append([]byte{journalVersion, kindForgotten}, id[:]...))
+		value := [18]byte{journalVersion, kindForgotten}
+		copy(value[2:], id[:])
+		j.put(id, value[:])
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -166,4 +166,16 @@ func (t *Timer) Stop() bool {
 	return t.shard.wheel.stop(&t.node)
 }
 
+// Reset has the callback of t made once d has passed from now on, and reports
+// whether it will be; false means that it was made or stopped before.
+func (l *Layer) Reset(t *Timer, d time.Duration) bool {
+	t.shard.mu.Lock()
+	defer t.shard.mu.Unlock()
+	if t.node.next == nil {
+		return false
+	}
+	t.shard.wheel.set(&t.node, l.deadline(d))
+	return true
+}
+
 func (t *Timer) fire(_ *node, e []effect) []effect { return append(e, effect{f: t.f}) }
