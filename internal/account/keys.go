@@ -127,6 +127,20 @@ func (k *Keys) OpenAnswer(authID, key string, sealed []byte) ([]byte, error) {
 	return b, nil
 }
 
+// SealTrunk seals the password that a trunk is answered with.
+func (k *Keys) SealTrunk(name, password string) []byte {
+	return k.sealed([]byte(password), "trunk "+name)
+}
+
+// OpenTrunk is the reverse of SealTrunk.
+func (k *Keys) OpenTrunk(name string, sealed []byte) (string, error) {
+	b, err := k.open(sealed, "trunk "+name)
+	if err != nil {
+		return "", fmt.Errorf("password of trunk %s: %w", name, err)
+	}
+	return string(b), nil
+}
+
 // Check makes a value by which VerifyCheck recognises these keys.
 func (k *Keys) Check() []byte { return k.sealed([]byte("onhook"), "check") }
 

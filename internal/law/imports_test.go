@@ -61,10 +61,10 @@ var ours = map[string][]string{
 		"internal/location", "internal/account", "internal/callrecord", "internal/sipgruu", "internal/sipauth", "internal/trunk"},
 	// adapters
 	"internal/roster":               {"internal/account"},
-	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord", "internal/event", "internal/webhook"},
+	"internal/storesql":             {"internal/account", "internal/roster", "internal/callrecord", "internal/event", "internal/webhook", "internal/trunk"},
 	"internal/storesqlite":          {"internal/account", "internal/storesql"},
 	"internal/storepostgres":        {"internal/account", "internal/storesql"},
-	"internal/storetest":            {"internal/account", "internal/callrecord", "internal/event", "internal/webhook"},
+	"internal/storetest":            {"internal/account", "internal/callrecord", "internal/event", "internal/webhook", "internal/trunk"},
 	"internal/locationlog":          {"internal/location"},
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},

@@ -32,9 +32,10 @@ type entry struct {
 	number    int64
 	accounts  []account.AccountChange
 	endpoints []account.Change
+	trunks    bool // trunks or numbers changed: read them again
 }
 
-func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) == 0 }
+func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) == 0 && !e.trunks }
 
 // feed tells subscribers every committed change, once and in the order of the
 // commits, whoever made it.
@@ -45,6 +46,7 @@ type feed struct {
 	told      int64      // the last number
 	endpoints []func(account.Change)
 	accounts  []func(account.AccountChange)
+	trunks    []func()
 }
 
 func (f *feed) last() int64 {
@@ -106,6 +108,11 @@ func (f *feed) tell(e *entry) {
 			tell(c)
 		}
 	}
+	if e.trunks {
+		for _, tell := range f.trunks {
+			tell()
+		}
+	}
 }
 
 // entries reads up to limit entries after the last one told, and checks that
@@ -155,6 +162,7 @@ type (
 	entryJSON struct {
 		Accounts  []account.AccountChange `json:",omitempty"`
 		Endpoints []changeJSON            `json:",omitempty"`
+		Trunks    bool                    `json:",omitempty"`
 	}
 	changeJSON struct {
 		Kind          account.ChangeKind
@@ -185,7 +193,7 @@ func (e *entry) format(keys *account.Keys) (string, error) {
 		}
 		return out
 	}
-	out := entryJSON{Accounts: e.accounts}
+	out := entryJSON{Accounts: e.accounts, Trunks: e.trunks}
 	for _, c := range e.endpoints {
 		out.Endpoints = append(out.Endpoints, changeJSON{c.Kind, seal(c.Before), seal(c.After), c.SecretChanged, c.Rotated, c.OverlapEnded})
 	}
@@ -198,7 +206,7 @@ func parseEntry(keys *account.Keys, number int64, body string) (entry, error) {
 	if err := json.Unmarshal([]byte(body), &in); err != nil {
 		return entry{}, fmt.Errorf("change %d: %w", number, err)
 	}
-	e := entry{number: number, accounts: in.Accounts}
+	e := entry{number: number, accounts: in.Accounts, trunks: in.Trunks}
 	for _, c := range in.Endpoints {
 		before, err := c.Before.open(keys)
 		if err != nil {
@@ -239,4 +247,10 @@ func (f *feed) subscribeAccounts(tell func(account.AccountChange)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.accounts = append(slices.Clip(f.accounts), tell)
+}
+
+func (f *feed) subscribeTrunks(tell func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.trunks = append(slices.Clip(f.trunks), tell)
 }

@@ -264,6 +264,7 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 	for _, j := range batch {
 		if j.err == nil && j.panicked == nil {
 			e.accounts, e.endpoints = append(e.accounts, j.entry.accounts...), append(e.endpoints, j.entry.endpoints...)
+			e.trunks = e.trunks || j.entry.trunks
 		}
 	}
 	if e.empty() {

@@ -57,6 +57,8 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"a call has a record for each account", recordsOfTwoAccounts},
 		{"filters of call records", recordFilters},
 		{"old call records are deleted", recordsAreDeleted},
+		{"a trunk comes back as it was put", trunkRoundTrip},
+		{"trunks and numbers are unique, and told", trunkChanges},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &suite{open: fresh(t), keys: newKeys(t, 1)}

@@ -9,28 +9,30 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"onhook/internal/sip"
 )
 
-// Trunk is one way to the telephone network, as configured.
+// Trunk is one way to the telephone network, as configured. Written as JSON it
+// has no password.
 type Trunk struct {
-	Name            string         `yaml:"name"`
-	URI             string         `yaml:"uri"`       // where it is: sip:host[:port] or sips:
-	Transport       string         `yaml:"transport"` // udp, tcp or tls; "": as URI and DNS say
-	Username        string         `yaml:"username"`  // with which its challenges are answered; "": not at all
-	Password        string         `yaml:"password"`
-	Register        bool           `yaml:"register"`         // we REGISTER to it
-	RegisterExpires time.Duration  `yaml:"register_expires"` // that we ask for; 0 means 10 minutes
-	Prefixes        []string       `yaml:"prefixes"`         // beginnings of the numbers it takes; empty: every number
-	Strip           int            `yaml:"strip"`            // characters taken off the front of a number, the + included
-	Prepend         string         `yaml:"prepend"`          // put there instead
-	CallerID        string         `yaml:"caller_id"`        // number of callers who have none of their own
-	CallerIDIn      string         `yaml:"caller_id_in"`     // AssertedIdentity or FromHeader; "" is the former
-	Priority        int            `yaml:"priority"`         // the lowest first
-	Weight          int            `yaml:"weight"`           // share among those of one priority; all 0: in their order
-	MaxCalls        int            `yaml:"max_calls"`        // at the same time, 0 for any number
-	Networks        []netip.Prefix `yaml:"networks"`         // what may send to us as this trunk
+	Name            string         `yaml:"name" json:"name"`
+	URI             string         `yaml:"uri" json:"uri"`             // where it is: sip:host[:port] or sips:
+	Transport       string         `yaml:"transport" json:"transport"` // udp, tcp or tls; "": as URI and DNS say
+	Username        string         `yaml:"username" json:"username"`   // with which its challenges are answered; "": not at all
+	Password        string         `yaml:"password" json:"-"`
+	Register        bool           `yaml:"register" json:"register"`                 // we REGISTER to it
+	RegisterExpires time.Duration  `yaml:"register_expires" json:"register_expires"` // that we ask for; 0 means 10 minutes
+	Prefixes        []string       `yaml:"prefixes" json:"prefixes"`                 // beginnings of the numbers it takes; empty: every number
+	Strip           int            `yaml:"strip" json:"strip"`                       // characters taken off the front of a number, the + included
+	Prepend         string         `yaml:"prepend" json:"prepend"`                   // put there instead
+	CallerID        string         `yaml:"caller_id" json:"caller_id"`               // number of callers who have none of their own
+	CallerIDIn      string         `yaml:"caller_id_in" json:"caller_id_in"`         // AssertedIdentity or FromHeader; "" is the former
+	Priority        int            `yaml:"priority" json:"priority"`                 // the lowest first
+	Weight          int            `yaml:"weight" json:"weight"`                     // share among those of one priority; all 0: in their order
+	MaxCalls        int            `yaml:"max_calls" json:"max_calls"`               // at the same time, 0 for any number
+	Networks        []netip.Prefix `yaml:"networks" json:"networks"`                 // what may send to us as this trunk
 }
 
 // The values of Trunk.CallerIDIn.
@@ -41,8 +43,8 @@ const (
 
 // Number is a number of ours and whom it rings.
 type Number struct {
-	Number   string `yaml:"number"`   // in E.164, such as +4930123456
-	Endpoint string `yaml:"endpoint"` // username, or username@domain; without a domain the first one is meant
+	Number   string `yaml:"number" json:"number"`     // in E.164, such as +4930123456
+	Endpoint string `yaml:"endpoint" json:"endpoint"` // username, or username@domain; without a domain the first one is meant
 }
 
 // Problem is one thing wrong with a field.
@@ -95,7 +97,7 @@ func (t Trunk) Validate() []Problem {
 	if (t.Username == "") != (t.Password == "") {
 		wrong("password", "goes together with username")
 	}
-	if strings.ContainsAny(t.Username, "\"\\\r\n<>@:;") {
+	if strings.ContainsAny(t.Username, "\"\\\r\n<>@:;") || !utf8.ValidString(t.Username) {
 		wrong("username", "holds a character that cannot stand in a SIP address")
 	}
 	if t.Register && t.Username == "" {
@@ -132,13 +134,15 @@ func (t Trunk) Validate() []Problem {
 	return p
 }
 
+func notGraphic(r rune) bool { return r <= ' ' || r == 0x7f }
+
 // Validate lists everything wrong with a number.
 func (n Number) Validate() []Problem {
 	var p []Problem
 	if !validE164.MatchString(n.Number) {
 		p = append(p, Problem{"number", fmt.Sprintf("%q is not a number in E.164, such as +4930123456", n.Number)})
 	}
-	if user, _, _ := strings.Cut(n.Endpoint, "@"); user == "" {
+	if user, _, _ := strings.Cut(n.Endpoint, "@"); user == "" || !utf8.ValidString(n.Endpoint) || strings.ContainsFunc(n.Endpoint, notGraphic) {
 		p = append(p, Problem{"endpoint", "must name an endpoint: username or username@domain"})
 	}
 	return p
