@@ -13,7 +13,6 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/callrecord"
 	"onhook/internal/event"
-	"onhook/internal/location"
 )
 
 // EventStream is one subscriber's events, in order.
@@ -208,25 +207,6 @@ func writeEvent(b *bytes.Buffer, e *event.Event) {
 	b.WriteString("\ndata: ")
 	b.Write(e.Body) // JSON of one line
 	b.WriteString("\n\n")
-}
-
-// endpointEvent is what an event shows of an endpoint.
-type endpointEvent struct {
-	slimEndpointJSON
-	Binding *bindingJSON `json:"binding,omitempty"`
-	Changed []string     `json:"changed,omitempty"`
-}
-
-// EndpointEvent is the data of an endpoint's event: the endpoint in the slim
-// shape and either the binding that changed or the names of changed fields.
-// apps holds the endpoint's application, if it has one.
-func EndpointEvent(e account.Endpoint, apps map[string]account.Application, registered bool, b *location.Binding, changed []string) any {
-	out := endpointEvent{slimEndpointJSON: slimEndpoint(e, apps, registered), Changed: changed}
-	if b != nil {
-		shown := newBindingJSON(*b)
-		out.Binding = &shown
-	}
-	return out
 }
 
 // CallEvent is the data of a call's event: its record so far.

@@ -75,15 +75,20 @@ func (h *handler) endBinding(r *request) (reply, error) {
 	return reply{status: http.StatusNoContent}, nil
 }
 
+// secretOf says which secret a binding was registered with.
+func secretOf(b *location.Binding) string {
+	if b.Previous {
+		return "previous"
+	}
+	return "current"
+}
+
 func newBindingJSON(b location.Binding) bindingJSON {
 	out := bindingJSON{
 		BindingID: b.ID, Contact: b.Contact, Received: b.Received(), Transport: b.Flow.Transport.Param(),
 		Path: orNull(b.Path), UserAgent: orNull(b.UserAgent), InstanceID: orNull(b.InstanceID),
 		RegisteredAt: timestamp(b.RegisteredAt), Expires: timestamp(b.Expires), LastSeen: timestamp(b.LastSeen),
-		State: b.State.String(), Secret: "current",
-	}
-	if b.Previous {
-		out.Secret = "previous"
+		State: b.State.String(), Secret: secretOf(&b),
 	}
 	if b.RegID != 0 {
 		out.RegID = &b.RegID

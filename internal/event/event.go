@@ -4,11 +4,8 @@
 package event
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // Type names what happened.
@@ -57,32 +54,10 @@ func (e *Event) For(authID string) bool {
 	return e.Account == authID || e.Main == authID || e.Account == ""
 }
 
-// envelope is what every event looks like.
-type envelope struct {
-	ID        string `json:"id"`
-	Type      Type   `json:"type"`
-	CreatedAt string `json:"created_at"`
-	Account   string `json:"account"`
-	Data      any    `json:"data"`
-}
-
-// seal writes the envelope.
-func (e *Event) seal(at time.Time, data any) error {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(envelope{e.ID.String(), e.Type, at.UTC().Format("2006-01-02T15:04:05Z"), e.Account, data})
-	if err != nil {
-		return fmt.Errorf("event %s: %w", e.Type, err)
-	}
-	e.Body = bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	return nil
-}
-
 // Gap returns an event that stands for those before the given one.
 func Gap(first ID, account string) Event {
 	e := Event{ID: first.Before(), Type: StreamGap, Account: account}
-	_ = e.seal(e.ID.Time(), struct{}{}) // strings alone: always marshals
+	e.Body = append(e.appendHead(nil, e.ID.Time()), "{}}"...)
 	return e
 }
 

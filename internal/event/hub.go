@@ -16,7 +16,8 @@ type Log interface {
 	// Last returns the youngest ID that was ever kept, and the greatest Seq.
 	Last() (ID, int64)
 	// Append keeps events, whose IDs increase, and hands them on. It survives
-	// the end of the process; Sync makes it survive that of the machine.
+	// the end of the process; Sync makes it survive that of the machine. The
+	// events and their bodies are the caller's again when it returns.
 	Append(events []Event) error
 	Sync() error
 }
@@ -37,9 +38,9 @@ type Config struct {
 	Outbox   Outbox
 	// Endpoint finds an endpoint that has bindings: its ids, owner and names.
 	Endpoint func(account.EndpointID) (account.Endpoint, bool)
-	// Data is what an event of an endpoint shows: the endpoint and either the
-	// binding or the names of the changed fields.
-	Data func(ctx context.Context, e account.Endpoint, b *location.Binding, changed []string) any
+	// Data appends what an event of an endpoint shows, as JSON: the endpoint and
+	// either the binding or the names of the changed fields.
+	Data func(ctx context.Context, dst []byte, e *account.Endpoint, b *location.Binding, changed []string) []byte
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: nothing is logged
@@ -52,6 +53,8 @@ const (
 	syncEvery = 20 * time.Millisecond  // from one Sync to the next at least
 	dropEvery = time.Second            // from one word to the outbox to the next
 	retry     = 500 * time.Millisecond // when the log cannot be written
+	gather    = 2 * time.Millisecond   // from taking bindings' events to taking more, so that a storm is written in batches
+	maxText   = 1 << 20                // bytes of bodies that are kept for the next batch
 )
 
 // Hub makes events. What happened to one endpoint becomes events in the order
@@ -69,13 +72,15 @@ type Hub struct {
 
 	// What Run alone uses.
 	ids      *IDs
-	bindings uint64    // events of the feed that have been taken
-	seq      int64     // of the last change that became an event
-	safe     int64     // of the last one that is synced
-	dropped  int64     // of the last one that the outbox was told
-	dirty    bool      // something is appended and not synced
-	batch    []Event   // made, not appended
-	dropAt   time.Time // when the outbox was told
+	bindings uint64           // events of the feed that have been taken
+	seq      int64            // of the last change that became an event
+	safe     int64            // of the last one that is synced
+	dropped  int64            // of the last one that the outbox was told
+	dirty    bool             // something is appended and not synced
+	of       account.Endpoint // whose binding is told: one place for all of them
+	batch    []Event          // made, not appended
+	text     []byte           // the bodies of batch; an array it outgrew stays theirs
+	dropAt   time.Time        // when the outbox was told
 
 	made, lost, failures atomic.Uint64
 }
@@ -150,6 +155,9 @@ func (h *Hub) signal() {
 func (h *Hub) Run(ctx context.Context) error {
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
+	pause := time.NewTimer(gather)
+	defer pause.Stop()
+	bindings := h.cfg.Bindings.Wake()
 	var buf []location.Event
 	for {
 		var due <-chan time.Time // nothing to sync: no wake-ups
@@ -158,7 +166,12 @@ func (h *Hub) Run(ctx context.Context) error {
 		}
 		select {
 		case <-h.wake:
-		case <-h.cfg.Bindings.Wake():
+		case <-bindings: // a lone one becomes an event at once
+			bindings = nil
+			pause.Reset(gather)
+		case <-pause.C:
+			bindings = h.cfg.Bindings.Wake()
+			continue
 		case <-due:
 			h.sync(ctx, false)
 		case <-ctx.Done():

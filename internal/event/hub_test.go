@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,7 +40,10 @@ func (m *memory) Append(events []Event) error {
 	if m.full {
 		return errors.New("disk full")
 	}
-	m.events = append(m.events, events...)
+	for _, e := range events {
+		e.Body = bytes.Clone(e.Body)
+		m.events = append(m.events, e)
+	}
 	return nil
 }
 
@@ -116,12 +120,12 @@ func newWorld(t *testing.T, log *memory, box *outbox, buffer int) *world {
 			}
 			return e.(account.Endpoint), true
 		},
-		Data: func(_ context.Context, e account.Endpoint, b *location.Binding, changed []string) any {
+		Data: func(_ context.Context, dst []byte, e *account.Endpoint, b *location.Binding, changed []string) []byte {
 			data := map[string]any{"endpoint_id": e.ID.String(), "changed": changed}
 			if b != nil {
 				data["contact"] = b.Contact
 			}
-			return data
+			return appendJSON(dst, data)
 		}}
 	if box != nil {
 		cfg.Outbox = box

@@ -23,6 +23,12 @@ const textLen = 26
 var ErrID = errors.New("not an event id")
 
 func (id ID) String() string {
+	var out [textLen]byte
+	return string(id.append(out[:0]))
+}
+
+// append appends the text form.
+func (id ID) append(dst []byte) []byte {
 	hi, lo := binary.BigEndian.Uint64(id[:8]), binary.BigEndian.Uint64(id[8:])
 	var out [textLen]byte
 	for i := textLen - 1; i >= 0; i-- {
@@ -30,7 +36,7 @@ func (id ID) String() string {
 		lo = lo>>5 | hi<<59
 		hi >>= 5
 	}
-	return string(out[:])
+	return append(dst, out[:]...)
 }
 
 // ParseID reads the text form, in capitals only, as it was given out.

@@ -18,29 +18,30 @@ func (h *Hub) make(ctx context.Context, t told) {
 		h.add(ctx, t.other, t.at, t.data)
 		return
 	}
-	e, data := c.After, any(nil)
+	e, changed := &c.After, []string(nil)
 	switch c.Kind {
 	case account.Deleted:
-		e = c.Before
+		e = &c.Before
 		h.mu.Lock()
 		delete(h.leaving, e.ID)
 		h.mu.Unlock()
 	case account.Updated:
-		changed := c.Changed()
+		changed = c.Changed()
 		if len(changed) == 0 {
 			return // of nothing that shows
 		}
-		data = h.cfg.Data(ctx, e, nil, changed)
-	}
-	if data == nil {
-		data = h.cfg.Data(ctx, e, nil, nil)
 	}
 	made := Event{Type: kinds[c.Kind], Account: e.Owner, Main: e.Main, Key: uint64(e.ID), Foreign: c.Foreign}
 	if c.Last { // a crash between the events of one transaction brings all of them again
 		made.Seq = c.Seq
 	}
-	h.add(ctx, made, t.at, data)
+	h.endpoint(ctx, made, t.at, e, nil, changed)
 }
+
+// bindingTypes are the types of the bindings' events.
+var bindingTypes = [...]Type{location.Registered: EndpointRegistered, location.Refreshed: EndpointRefreshed,
+	location.Unregistered: EndpointUnregistered, location.Expired: EndpointExpired, location.Replaced: EndpointReplaced,
+	location.FlowLost: EndpointFlowLost, location.CredentialsChanged: EndpointCredentialsChanged}
 
 // binding makes one event of a binding's.
 func (h *Hub) binding(ctx context.Context, e *location.Event) {
@@ -59,18 +60,37 @@ func (h *Hub) binding(ctx context.Context, e *location.Event) {
 	if !ok {
 		return // deleted before its device was heard
 	}
-	h.add(ctx, Event{Type: Type("endpoint." + e.Type.String()), Account: of.Owner, Main: of.Main, Key: uint64(id)}, e.At,
-		h.cfg.Data(ctx, of, &e.Binding, nil))
+	h.of = of
+	h.endpoint(ctx, Event{Type: bindingTypes[e.Type], Account: of.Owner, Main: of.Main, Key: uint64(id)}, e.At, &h.of, &e.Binding, nil)
 }
 
-// add puts an event into the batch.
+// endpoint puts an event of an endpoint's into the batch.
+func (h *Hub) endpoint(ctx context.Context, e Event, at time.Time, of *account.Endpoint, b *location.Binding, changed []string) {
+	e.ID = h.ids.Next(at)
+	start := len(h.text)
+	h.text = e.appendHead(h.text, at)
+	h.text = h.cfg.Data(ctx, h.text, of, b, changed)
+	h.seal(ctx, e, start)
+}
+
+// add puts any other event into the batch.
 func (h *Hub) add(ctx context.Context, e Event, at time.Time, data any) {
 	e.ID = h.ids.Next(at)
-	if err := e.seal(at, data); err != nil {
+	start := len(h.text)
+	text, err := appendValue(e.appendHead(h.text, at), data)
+	if err != nil {
 		h.lost.Add(1)
 		h.cfg.Logger.Error("an event cannot be written as JSON", "type", string(e.Type), "error", err)
 		return
 	}
+	h.text = text
+	h.seal(ctx, e, start)
+}
+
+// seal closes the body that begins at start.
+func (h *Hub) seal(ctx context.Context, e Event, start int) {
+	h.text = append(h.text, '}')
+	e.Body = h.text[start:len(h.text):len(h.text)]
 	h.batch = append(h.batch, e)
 	if len(h.batch) >= maxBatch {
 		h.flush(ctx)
@@ -92,7 +112,7 @@ func (h *Hub) flush(ctx context.Context) {
 		case <-time.After(retry):
 		case <-ctx.Done():
 			h.lost.Add(uint64(len(h.batch)))
-			h.batch = nil
+			h.batch, h.text = nil, nil
 			return
 		}
 	}
@@ -102,7 +122,10 @@ func (h *Hub) flush(ctx context.Context) {
 	h.dirty = h.dirty || len(h.batch) > 0
 	h.made.Add(uint64(len(h.batch)))
 	clear(h.batch)
-	h.batch = h.batch[:0]
+	h.batch, h.text = h.batch[:0], h.text[:0]
+	if cap(h.text) > maxText {
+		h.text = nil
+	}
 }
 
 // sync makes what was appended safe, and tells the outbox from time to time.

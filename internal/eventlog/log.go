@@ -45,6 +45,7 @@ type Log struct {
 	segments []*segment // oldest first; the last is written to
 	file     *os.File   // of the last segment
 	buf      []byte
+	starts   []int64 // of the frames in buf
 	last     event.ID
 	seq      int64
 	dropped  bool // some events that were kept once are gone
@@ -105,7 +106,8 @@ func (l *Log) Last() (event.ID, int64) {
 }
 
 // Append writes events, whose IDs must increase, and hands them to the
-// subscribers. After an error none of them is kept.
+// subscribers. After an error none of them is kept. The events and their bodies
+// are the caller's again when it returns.
 func (l *Log) Append(events []event.Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,9 +123,9 @@ func (l *Log) Append(events []event.Event) error {
 		l.retain()
 	}
 	l.buf = l.buf[:0]
-	starts := make([]int64, len(events))
+	l.starts = l.starts[:0]
 	for i := range events {
-		starts[i] = s.size + int64(len(l.buf))
+		l.starts = append(l.starts, s.size+int64(len(l.buf)))
 		l.buf = appendFrame(l.buf, &events[i])
 	}
 	if _, err := l.file.Write(l.buf); err != nil {
@@ -140,7 +142,7 @@ func (l *Log) Append(events []event.Event) error {
 			s.first = e.ID
 		}
 		l.last, l.seq = e.ID, max(l.seq, e.Seq)
-		l.publish(e, position{s.number, starts[i]})
+		l.publish(e, position{s.number, l.starts[i]})
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -137,7 +138,8 @@ func (s *Subscription) push(e *event.Event, at position) {
 		s.missed, s.missedAt = true, at
 		s.log.slow.Add(1)
 	default:
-		copied := *e // the appender uses its batch again
+		copied := *e // the appender uses its batch and its bodies again
+		copied.Body = bytes.Clone(e.Body)
 		s.waiting = append(s.waiting, &copied)
 		s.bytes += len(e.Body)
 	}

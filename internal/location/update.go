@@ -309,10 +309,22 @@ func (x *Index) drop(c *change) {
 	x.unreserve()
 }
 
-// clone copies what the binding's strings point to.
+// clone copies what the binding's strings point to, to one place.
 func (b Binding) clone() Binding {
-	for _, s := range [...]*string{&b.ID, &b.Contact, &b.Params, &b.InstanceID, &b.CallID, &b.Path, &b.UserAgent} {
-		*s = strings.Clone(*s)
+	texts := [...]*string{&b.ID, &b.Contact, &b.Params, &b.InstanceID, &b.CallID, &b.Path, &b.UserAgent}
+	size := 0
+	for _, s := range texts {
+		size += len(*s)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for _, s := range texts {
+		all.WriteString(*s)
+	}
+	rest := all.String()
+	for _, s := range texts {
+		n := len(*s)
+		*s, rest = rest[:n], rest[n:]
 	}
 	return b
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"maps"
 	"time"
 
 	"onhook/internal/account"
@@ -46,33 +45,35 @@ func (p *path) eventEndpoint(id account.EndpointID) (account.Endpoint, bool) {
 type eventData struct {
 	path     *path
 	accounts *account.Service
-	apps     map[string]account.Application // by app_id; whose they are never changes
+	apps     map[string]*account.Application // by app_id; whose they are never changes
 }
 
 // maxEventApps bounds what eventData remembers.
 const maxEventApps = 4096
 
-func (d *eventData) of(ctx context.Context, e account.Endpoint, b *location.Binding, changed []string) any {
-	return api.EndpointEvent(e, d.applications(ctx, e.Application), d.path.index.Registered(location.Key(e.ID)), b, changed)
+func (d *eventData) of(ctx context.Context, dst []byte, e *account.Endpoint, b *location.Binding, changed []string) []byte {
+	return api.AppendEndpointEvent(dst, e, d.application(ctx, e.Application), d.path.index.Registered(location.Key(e.ID)), b, changed)
 }
 
-// applications finds the endpoint's application: its owner is in its path.
-func (d *eventData) applications(ctx context.Context, id string) map[string]account.Application {
+// application finds the endpoint's application, whose owner is in its path; nil
+// for none.
+func (d *eventData) application(ctx context.Context, id string) *account.Application {
 	if id == "" {
 		return nil
 	}
-	if app, known := d.apps[id]; known {
-		return map[string]account.Application{id: app}
+	if app := d.apps[id]; app != nil {
+		return app
 	}
 	found, err := d.accounts.Applications(ctx, []string{id})
-	if err != nil {
+	app, ok := found[id]
+	if err != nil || !ok {
 		return nil // the event comes without it: it must not wait for the database
 	}
 	if len(d.apps) >= maxEventApps || d.apps == nil {
-		d.apps = map[string]account.Application{}
+		d.apps = map[string]*account.Application{}
 	}
-	maps.Copy(d.apps, found)
-	return found
+	d.apps[id] = &app
+	return &app
 }
 
 // eventStreams gives the log the shape that api asks for.
