@@ -39,6 +39,7 @@ type lane struct {
 	phones []phone
 	open   map[int]*job
 	times  []time.Duration
+	dial   []time.Duration // from a call's INVITE to its first 180
 	resent int
 }
 
@@ -47,6 +48,7 @@ type job struct {
 	began   time.Time
 	last    time.Time // when something was heard or sent
 	attempt int
+	rang    bool
 }
 
 const (
@@ -104,9 +106,17 @@ func (g *generator) each(f func(l *lane) error) error {
 
 // times are the durations of the last run, sorted.
 func (g *generator) times() []time.Duration {
-	var all []time.Duration
+	return g.gathered(func(l *lane) []time.Duration { return l.times })
+}
+
+// dialled are the post-dial delays of the last run's calls, sorted.
+func (g *generator) dialled() []time.Duration {
+	return g.gathered(func(l *lane) []time.Duration { return l.dial })
+}
+
+func (g *generator) gathered(of func(*lane) []time.Duration) (all []time.Duration) {
 	for _, l := range g.lanes {
-		all = append(all, l.times...)
+		all = append(all, of(l)...)
 	}
 	slices.Sort(all)
 	return all
@@ -126,7 +136,7 @@ type step func(number, attempt int, answer []byte) (done bool, err error)
 // drive runs jobs 0…n-1: a window of them at a time, or with a rate so many a
 // second whatever the answers do.
 func (l *lane) drive(n int, rate float64, do step) error {
-	l.times = make([]time.Duration, 0, n)
+	l.times, l.dial = make([]time.Duration, 0, n), nil
 	clear(l.open)
 	start, next := time.Now(), 0
 	for finished := 0; finished < n; {
@@ -176,6 +186,10 @@ func (l *lane) take(msg []byte, now time.Time, do step) (done bool, err error) {
 		return false, nil
 	}
 	j.last = now
+	if !j.rang && bytes.HasPrefix(msg, []byte("SIP/2.0 180")) {
+		j.rang = true
+		l.dial = append(l.dial, now.Sub(j.began))
+	}
 	done, err = do(number, attempt, msg)
 	if done {
 		l.times = append(l.times, now.Sub(j.began))

@@ -154,6 +154,9 @@ func measureAll(s settings, dir string) (r *report, err error) {
 	if err := r.latencies(); err != nil {
 		return nil, err
 	}
+	if err := r.postDial(); err != nil {
+		return nil, err
+	}
 	if r.sync, err = syncTimes(dir); err != nil {
 		return nil, err
 	}

@@ -162,6 +162,29 @@ func (r *report) latencies() error {
 	return nil
 }
 
+// dialRate is how many calls a second begin where post-dial delay is measured.
+const dialRate = 1000
+
+// postDial measures, on every server, how long callers wait for the first ring.
+func (r *report) postDial() error {
+	r.dialled = map[operation][][]time.Duration{}
+	for _, op := range []operation{call, digestCall} {
+		if !slices.Contains(r.operations, op) {
+			continue
+		}
+		for _, m := range r.servers {
+			if !m.does(op) {
+				continue
+			}
+			if err := m.paced(op, r.settings, dialRate); err != nil {
+				return fmt.Errorf("%s: %s: %w", m.name, op, err)
+			}
+			r.dialled[op] = append(r.dialled[op], m.gen.dialled())
+		}
+	}
+	return nil
+}
+
 // peak is the rate that a server reached.
 func (m *measured) peak(op operation) float64 { return median(column(m.figures[op], rateOf)) }
 

@@ -14,8 +14,9 @@ type report struct {
 	servers    []*measured
 	missing    []string // what is not compared, and why
 	pairs      []pair
-	sync       []time.Duration // sorted
-	alone      float64         // refreshes per second of the generator alone
+	dialled    map[operation][][]time.Duration // by server, as far as it does calls
+	sync       []time.Duration                 // sorted
+	alone      float64                         // refreshes per second of the generator alone
 	drops      int
 }
 
@@ -38,6 +39,7 @@ func (r *report) markdown() string {
 		"allocator it comes with and with its fastest. With PostgreSQL it is as durable as onhook ([its configuration](../bench/kamailio.cfg)).\n" +
 		"The rows by SIPp check our own generator: one SIPp process at " + fmt.Sprint(sippRate) + " registrations/s, far from a server's peak, where each wakes up for every message.\n\n## Time to answer\n\n")
 	r.latencyTable(&b)
+	r.dialTable(&b)
 	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above. One fdatasync of 4 KiB took %s (p50), %s (p99).\n\n## Rig\n\n",
 		milli(quantile(r.sync, 0.5)), milli(quantile(r.sync, 0.99)))
 	r.rigList(&b)
@@ -76,6 +78,23 @@ func (r *report) latencyTable(b *strings.Builder) {
 		ours, theirs := quantile(p.ours, 0.99), quantile(p.theirs, 0.99)
 		fmt.Fprintf(b, "| %s | %.0f | %s | %s | %s | %s | %s | **%.2f** | %.1f |\n", p.op, p.rate, milli(quantile(p.ours, 0.5)), milli(ours),
 			p.other.name, milli(quantile(p.theirs, 0.5)), milli(theirs), float64(ours)/float64(theirs), float64(ours)/float64(disk))
+	}
+}
+
+func (r *report) dialTable(b *strings.Builder) {
+	if len(r.dialled) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n| post-dial delay (INVITE to 180) at %d calls/s | | p50 | p99 | onhook's p99 to it |\n| --- | --- | --- | --- | --- |\n", dialRate)
+	for _, op := range r.operations {
+		for i, times := range r.dialled[op] {
+			fmt.Fprintf(b, "| %s | %s | %s | %s |", op, r.servers[i].name, milli(quantile(times, 0.5)), milli(quantile(times, 0.99)))
+			if i == 0 {
+				b.WriteString(" |\n")
+			} else {
+				fmt.Fprintf(b, " **%.2f** |\n", float64(quantile(r.dialled[op][0], 0.99))/float64(quantile(times, 0.99)))
+			}
+		}
 	}
 }
 
