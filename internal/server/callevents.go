@@ -13,6 +13,8 @@ import (
 // callBuffer is how many events of calls may wait for the hub.
 const callBuffer = 4096
 
+var callEvents = [...]event.Type{callrecord.Started: event.CallStarted, callrecord.Answered: event.CallAnswered, callrecord.Ended: event.CallEnded}
+
 // tellCalls makes events of the calls that begin, are answered and end, until
 // their feed is closed.
 func (s *Server) tellCalls(calls *callrecord.Feed) error {
@@ -30,7 +32,7 @@ func (s *Server) tellCalls(calls *callrecord.Feed) error {
 			continue
 		}
 		r := e.Record
-		s.hub.Tell(event.Event{Type: event.Type("call." + e.Type.String()), Account: r.Account, Main: r.Main,
+		s.hub.Tell(event.Event{Type: callEvents[e.Type], Account: r.Account, Main: r.Main,
 			Key: binary.BigEndian.Uint64(r.ID[8:])}, api.CallEvent(r, e.At))
 	}
 }

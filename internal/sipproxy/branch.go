@@ -55,7 +55,7 @@ func (b *branch) sendToDevice() {
 func (b *branch) send(w *rewrite) {
 	f := b.fork
 	p := f.proxy
-	w.branch = siptransaction.NewBranch() + w.loopMark
+	w.branch = siptransaction.NewMarkedBranch(w.loopMark)
 	w.hops = maxForwards(f.req) - 1
 	b.uri = w.uri
 	if f.method == sip.INVITE {

@@ -308,7 +308,8 @@ func (p *Proxy) logCall(f *fork, status int) {
 // that carries such a branch has come back unchanged (RFC 5393 4.2). Nothing but
 // the Request-URI decides where a request goes.
 func (p *Proxy) loopMark(uri string) string {
-	return "-" + strconv.FormatUint(maphash.String(p.loopSeed, uri), 36)
+	var b [16]byte
+	return string(strconv.AppendUint(append(b[:0], '-'), maphash.String(p.loopSeed, uri), 36))
 }
 
 func loops(req *sip.Message, mark string) bool {

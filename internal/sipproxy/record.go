@@ -59,13 +59,21 @@ func (c *call) records() []*callrecord.Record {
 }
 
 func (c *call) record(of party, direction callrecord.Direction) *callrecord.Record {
-	r := &callrecord.Record{
+	whole := &struct { // one piece of memory: one device is the rule
+		record callrecord.Record
+		legs   [1]callrecord.Leg
+	}{}
+	r := &whole.record
+	*r = callrecord.Record{
 		ID: c.id, Account: of.Owner, Main: of.Main, Endpoint: of.Endpoint, Direction: direction,
 		From: c.fromURI, To: c.dialled, CallerName: c.display,
 		Start: moment(c.start), Answer: moment(c.answer), End: moment(c.end),
 		Status: c.outcome.Status, Cause: c.outcome.Cause, Source: c.outcome.Source, SIPCode: c.status, Reason: c.reason,
 		Codec: c.codec, Trunk: c.trunk, UserAgent: c.userAgent, Transport: c.from.Flow.Transport.Param(),
-		Legs: make([]callrecord.Leg, len(c.legs)),
+		Legs: whole.legs[:min(len(c.legs), 1)],
+	}
+	if len(c.legs) > 1 {
+		r.Legs = make([]callrecord.Leg, len(c.legs))
 	}
 	if !c.over {
 		r.Status = callrecord.Ringing

@@ -91,12 +91,15 @@ func (h *hasher) toTag(k key) string {
 
 // NewBranch makes a branch parameter for a request of ours: unique, and not to
 // be guessed, so that nobody off the path can answer in the peer's name.
-func NewBranch() string {
+func NewBranch() string { return NewMarkedBranch("") }
+
+// NewMarkedBranch is NewBranch with something of the caller's at its end.
+func NewMarkedBranch(mark string) string {
 	var random [16]byte
 	rand.Read(random[:])
-	var b [len(sip.MagicCookie) + 2*len(random)]byte
-	hex.Encode(b[copy(b[:], sip.MagicCookie):], random[:])
-	return string(b[:])
+	var buf [64]byte
+	b := hex.AppendEncode(append(buf[:0], sip.MagicCookie...), random[:])
+	return string(append(b, mark...))
 }
 
 // keepMethod returns a method that may be kept: the constants of package sip
