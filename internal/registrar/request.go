@@ -194,7 +194,7 @@ func (g *registration) readContact(value string, expires uint32) (c contact, ok 
 			c.expires, _ = a.Expires() // RFC 3261 20.10 says what a malformed one counts as
 			continue
 		case strings.EqualFold(name, "q"):
-			c.q = qvalue(v)
+			c.q = sip.QValue(v)
 			continue
 		case strings.EqualFold(name, "pub-gruu"), strings.EqualFold(name, "temp-gruu"):
 			continue // ours to say (RFC 5627 5.2)
@@ -215,22 +215,6 @@ func (g *registration) readContact(value string, expires uint32) (c contact, ok 
 		c.instance = strings.TrimSuffix(strings.TrimPrefix(strings.Trim(v, `"`), "<"), ">")
 	}
 	return c, true
-}
-
-// qvalue reads 0 to 1 with up to three decimals as thousandths (RFC 3261
-// 25.1); anything else counts as absent.
-func qvalue(s string) uint16 {
-	if len(s) == 0 || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
-		return 1000
-	}
-	n := uint16(s[0]-'0') * 1000
-	for i, unit := 2, uint16(100); i < len(s); i, unit = i+1, unit/10 {
-		if s[i] < '0' || s[i] > '9' {
-			return 1000
-		}
-		n += uint16(s[i]-'0') * unit
-	}
-	return min(n, 1000)
 }
 
 // readOutbound decides whether RFC 5626 applies, which is so when the device

@@ -96,3 +96,19 @@ func (a NameAddr) Expires() (seconds uint32, ok bool) {
 	}
 	return 1<<32 - 1, true
 }
+
+// QValue reads 0 to 1 with up to three decimals as thousandths (RFC 3261
+// 25.1); anything else counts as absent.
+func QValue(s string) uint16 {
+	if len(s) == 0 || len(s) > 5 || s[0] != '0' && s[0] != '1' || len(s) > 1 && s[1] != '.' {
+		return 1000
+	}
+	n := uint16(s[0]-'0') * 1000
+	for i, unit := 2, uint16(100); i < len(s); i, unit = i+1, unit/10 {
+		if s[i] < '0' || s[i] > '9' {
+			return 1000
+		}
+		n += uint16(s[i]-'0') * unit
+	}
+	return min(n, 1000)
+}

@@ -14,6 +14,7 @@ type answer struct {
 	code int // what the device said, before translation
 	reason, sentence string
 	cause            error // why there is no response
+	followed         bool  // every Contact of the 3xx is tried: it goes to nobody
 }
 
 // Scores of final responses: the lowest is passed on (RFC 3261 16.7 step 6).
@@ -26,6 +27,7 @@ const (
 	scoreTimeout   = 420 // 408 says least
 	scoreServer    = 500
 	scoreLocal     = 900 // no device said it: anything a device says is better
+	scoreLoop      = 940 // what a redirection ends with that leads back
 	scoreCancelled = 950
 )
 

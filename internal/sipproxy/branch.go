@@ -4,6 +4,7 @@ import (
 	"errors"
 	"time"
 
+	"onhook/internal/account"
 	"onhook/internal/location"
 	"onhook/internal/sip"
 	"onhook/internal/sipresolve"
@@ -16,7 +17,8 @@ import (
 type branch struct {
 	fork   *fork
 	flow   sip.Flow
-	target *location.Binding // nil within a dialog
+	target *location.Binding  // nil within a dialog
+	callee account.EndpointID // whose device it is; 0 for somebody else's
 	client *siptransaction.Client
 	timerC *siptransaction.Timer
 	side   side           // of the device, as its cookie seals it
@@ -130,6 +132,8 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 		f.success(b, resp)
 	case b.line != nil && (resp.Status == 401 || resp.Status == 407):
 		b.challenged(resp)
+	case resp.Status < 400:
+		f.failure(b, f.redirected(b, rate(resp)))
 	default:
 		f.failure(b, rate(resp))
 	}

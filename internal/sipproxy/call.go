@@ -54,6 +54,7 @@ type call struct {
 	trunk   string
 	line    *trunk.Line // that carries it, and counts it
 	legs    []leg
+	passed  []passage // those who had it before callee
 	dialogs []dialog
 	timer   *siptransaction.Timer // for its session's expiry
 	limit   *siptransaction.Timer // for its longest duration
@@ -67,6 +68,14 @@ type leg struct {
 	contact            string
 	start, answer, end int64
 	status             int
+}
+
+// passage is where a device has redirected a call: the legs before this one were
+// the devices of somebody else.
+type passage struct {
+	leg  int
+	from party
+	name string // from's address-of-record
 }
 
 // dialog is one device's answer to the call. The pairs are of the caller and of
@@ -216,6 +225,16 @@ func (c *call) addLeg(contact string, now time.Time) int {
 	defer c.mu.Unlock()
 	c.legs = append(c.legs, leg{contact: contact, start: now.UnixMilli()})
 	return len(c.legs) - 1
+}
+
+// legTo is the address-of-record that a leg went to. The call is locked.
+func (c *call) legTo(leg int) string {
+	for _, p := range c.passed {
+		if leg < p.leg {
+			return p.name
+		}
+	}
+	return c.calleeName
 }
 
 // learn takes from a request or from the 2xx to one what changes the dialog: the

@@ -79,6 +79,12 @@ func (c *calls) begin(k *call) bool {
 	s.mu.Lock()
 	s.calls[k.id] = k
 	s.mu.Unlock()
+	c.list(k)
+	return true
+}
+
+// list has a call found by the endpoints that take part.
+func (c *calls) list(k *call) {
 	for _, id := range k.endpoints() {
 		if id == 0 {
 			continue
@@ -88,20 +94,10 @@ func (c *calls) begin(k *call) bool {
 		e.calls[id] = append(e.calls[id], k)
 		e.mu.Unlock()
 	}
-	return true
 }
 
-func (c *calls) get(id CallID) *call {
-	s := c.shard(id)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.calls[id]
-}
-
-// over tells that a call is over: it counts no more, and no endpoint has it.
-// Until forget it is still found by its ID.
-func (c *calls) over(k *call) {
-	c.open.Add(-1)
+// unlist takes that back.
+func (c *calls) unlist(k *call) {
 	for _, id := range k.endpoints() {
 		if id == 0 {
 			continue
@@ -124,6 +120,20 @@ func (c *calls) over(k *call) {
 		}
 		e.mu.Unlock()
 	}
+}
+
+func (c *calls) get(id CallID) *call {
+	s := c.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[id]
+}
+
+// over tells that a call is over: it counts no more, and no endpoint has it.
+// Until forget it is still found by its ID.
+func (c *calls) over(k *call) {
+	c.open.Add(-1)
+	c.unlist(k)
 }
 
 func (c *calls) forget(id CallID) {

@@ -1,7 +1,6 @@
 package sipproxy
 
 import (
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -9,7 +8,6 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/callrecord"
 	"onhook/internal/location"
-	"onhook/internal/routing"
 	"onhook/internal/sip"
 	"onhook/internal/sipgruu"
 	"onhook/internal/sipresolve"
@@ -29,7 +27,8 @@ type fork struct {
 	caller   Caller
 	callee   account.EndpointID
 	call     CallID
-	live     *call // the call it begins or belongs to; nil for a lone request
+	body     []byte // of req, before anything was refused in it
+	live     *call  // the call it begins or belongs to; nil for a lone request
 	arrived  time.Time
 	record   *cookie         // what the Record-Routes seal, without the callee; nil: not record-routed
 	copyKey  uint64          // under which it is known to be under way
@@ -50,17 +49,15 @@ type fork struct {
 	challenges []byte // WWW- and Proxy-Authenticate of every 401 and 407 (16.7 step 7)
 	final      int    // status of the final response sent upstream, 0 before
 	cancelled  bool
-	gone       bool    // the caller is: its connection has ended
-	ending     *Ending // we end it
-	reason     string  // Reason of the caller's CANCEL, or of ours
-	declined   bool    // a 6xx came: no further targets
+	gone       bool       // the caller is: its connection has ended
+	ending     *Ending    // we end it
+	reason     string     // Reason of the caller's CANCEL, or of ours
+	declined   bool       // a 6xx came: no further targets
+	redirects  *redirects // nil until a device redirects the request
 
 	first   branch // where branches begin: one is the rule
 	firstOf [1]*branch
 }
-
-// suspectPoll is how often a fork looks whether a device has come back.
-const suspectPoll = 100 * time.Millisecond
 
 var unreachable = answer{score: scoreLocal, status: 480, reason: "endpoint.unreachable", sentence: "The endpoint's device cannot be reached"}
 
@@ -81,7 +78,11 @@ func (f *fork) start() {
 		return
 	}
 	for {
+		f.followRedirect()
 		group := f.nextGroup()
+		for group == nil && f.goBack() {
+			group = f.nextGroup()
+		}
 		if group == nil {
 			f.finish()
 			return
@@ -103,17 +104,6 @@ func (f *fork) start() {
 			return
 		}
 	}
-}
-
-// nextGroup takes the next targets; nil when there are none, or no more wanted.
-func (f *fork) nextGroup() (group []location.Binding) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.over() || len(f.targets) == 0 {
-		return nil
-	}
-	group, f.targets = routing.NextGroup(f.targets)
-	return group
 }
 
 // over reports whether no further branch may be tried. The caller holds mu.
@@ -144,90 +134,6 @@ func (f *fork) startInDialog() {
 	}
 	b.line = f.line
 	b.sendWithin(nil)
-}
-
-// waitForDevice comes back to start in a moment while a device that registered
-// before a restart may still return. It reports false when there is none, or
-// the time is over.
-func (f *fork) waitForDevice() bool {
-	p := f.proxy
-	if f.callee == 0 || time.Since(f.arrived) > p.SuspectWait {
-		return false
-	}
-	suspects := false
-	for _, b := range p.Bindings.Lookup(location.Key(f.callee), nil) {
-		suspects = suspects || b.FlowBound
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !suspects || len(f.branches) > 0 || len(f.targets) > 0 || f.over() {
-		return false // some device was reached, what it said holds; or another group is to be tried
-	}
-	p.Transactions.AfterFunc(suspectPoll, func() {
-		if f.inDialog == nil {
-			targets := p.Bindings.Lookup(location.Key(f.callee), nil)
-			routing.Order(targets)
-			f.mu.Lock()
-			f.targets = f.permitted(targets)
-			f.mu.Unlock()
-		}
-		f.start()
-	})
-	return true
-}
-
-// permitted leaves out what is not the device wanted, and what a sips: target
-// may not be sent to (RFC 3261 26.2.2).
-func (f *fork) permitted(targets []location.Binding) []location.Binding {
-	if f.final != 0 {
-		return targets
-	}
-	secure := strings.HasPrefix(strings.ToLower(f.req.RequestURI), "sips:")
-	return slices.DeleteFunc(targets, func(b location.Binding) bool {
-		return secure && !b.Flow.Transport.Secure() || f.device != nil && !f.device.Names(&b)
-	})
-}
-
-// addBranch adds a branch to be sent. It returns nil when the fork is over, and
-// for a further flow of a device that is being tried on another one: that is
-// kept in case the other fails (RFC 5626 5.3).
-func (f *fork) addBranch(flow sip.Flow, target *location.Binding) *branch {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.over() {
-		return nil
-	}
-	if target != nil && target.InstanceID != "" {
-		for _, other := range f.branches {
-			if !other.failed && other.target.InstanceID == target.InstanceID {
-				f.spare = append(f.spare, *target)
-				return nil
-			}
-		}
-	}
-	b := f.newBranch()
-	b.fork, b.flow, b.target = f, flow, target
-	if f.record != nil {
-		contact := ""
-		if target != nil {
-			contact = target.Contact
-		} else {
-			contact = hopURI(flow)
-		}
-		b.leg = f.live.addLeg(contact, time.Now())
-	}
-	f.branches = append(f.branches, b)
-	f.pending++
-	return b
-}
-
-// newBranch is the next branch's place. The caller holds mu.
-func (f *fork) newBranch() *branch {
-	if f.branches == nil {
-		f.branches = f.firstOf[:0]
-		return &f.first
-	}
-	return new(branch)
 }
 
 func (f *fork) provisional(b *branch, resp *sip.Message) {
@@ -310,7 +216,9 @@ func (f *fork) failure(b *branch, a answer) {
 	if a.code == 430 && f.inDialog == nil {
 		a.status = 480 // RFC 5626 7: it speaks of one flow, and the endpoint may have others
 	}
-	f.noteLocked(a)
+	if !a.followed {
+		f.noteLocked(a)
+	}
 	if b.outside() {
 		f.hopFailed(b, a)
 	} else if b.failed = a.resp == nil || a.code == 430; b.failed {
@@ -331,19 +239,6 @@ func (f *fork) failure(b *branch, a answer) {
 	default:
 		f.start()
 	}
-}
-
-// useSpare brings a device's further flows into play. The caller holds mu.
-func (f *fork) useSpare(failed *location.Binding) {
-	kept := f.spare[:0]
-	for _, s := range f.spare {
-		if s.InstanceID == failed.InstanceID {
-			f.targets = append([]location.Binding{s}, f.targets...)
-		} else {
-			kept = append(kept, s)
-		}
-	}
-	f.spare = kept
 }
 
 // note keeps an answer if it is the best so far.
@@ -467,7 +362,7 @@ func (f *fork) release() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.final != 0 && f.pending == 0 {
-		f.req, f.targets, f.spare, f.challenges, f.best = nil, nil, nil, nil, answer{}
+		f.req, f.body, f.targets, f.spare, f.redirects, f.challenges, f.best = nil, nil, nil, nil, nil, nil, answer{}
 	}
 }
 

@@ -119,6 +119,10 @@ func (f *fork) startOutside() {
 		next, ok = f.nextExit()
 	}
 	if !ok {
+		if f.followRedirect() {
+			f.start()
+			return
+		}
 		f.finish()
 		return
 	}

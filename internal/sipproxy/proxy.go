@@ -66,6 +66,8 @@ type Config struct {
 	Policy Policy
 	// Limiter is asked about every call that an endpoint places; nil: no limits.
 	Limiter Limiter
+	// Redirects is asked where a redirected request may go on to; nil: nowhere.
+	Redirects Redirects
 	// Domain stands in the Warning of refusals.
 	Domain string
 	// Journal keeps the state of calls in progress; nil: a restart knows them by
@@ -173,6 +175,7 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 		device:  d.Device,
 	}
 	f.method = f.req.Method
+	f.body = f.req.Body
 	f.req.Body = p.body(f.req, f.method, caller.Endpoint, f.callee)
 	if f.loopMark = p.loopMark(req.RequestURI); loops(req, f.loopMark) {
 		f.reply(482, "request.loop", "The request has been here before")
@@ -290,6 +293,9 @@ func (p *Proxy) run(f *fork) {
 }
 
 func (p *Proxy) logCall(f *fork, status int) {
+	f.mu.Lock()
+	callee := f.callee
+	f.mu.Unlock()
 	from := f.caller.Endpoint
 	if f.inDialog != nil {
 		from = f.inDialog.cookie.Caller.Endpoint
@@ -300,7 +306,7 @@ func (p *Proxy) logCall(f *fork, status int) {
 	}
 	if p.Logger.Enabled(context.Background(), level) {
 		p.Logger.Log(context.Background(), level, "call", "call_id", f.call.String(), "method", f.method, "status", status,
-			"caller", from.String(), "callee", f.callee.String())
+			"caller", from.String(), "callee", callee.String())
 	}
 }
 

@@ -1,6 +1,7 @@
 package sipproxy
 
 import (
+	"slices"
 	"time"
 
 	"onhook/internal/callrecord"
@@ -41,21 +42,28 @@ func (p *Proxy) publish(c *call, typ callrecord.EventType) {
 }
 
 // records are what the accounts of the call see of it: one of them, two, or
-// nobody. The call is locked.
-func (c *call) records() []*callrecord.Record {
+// nobody, and those of redirecting callees. The call is locked.
+func (c *call) records() (records []*callrecord.Record) {
 	switch {
-	case c.caller.Owner == "" && c.callee.Owner == "":
-		return nil
-	case c.callee.Owner == "":
-		return []*callrecord.Record{c.record(c.caller, callrecord.Outbound)}
-	case c.caller.Owner == "":
-		return []*callrecord.Record{c.record(c.callee, callrecord.Inbound)}
-	case c.caller.Owner == c.callee.Owner:
+	case c.caller.Owner != "" && c.caller.Owner == c.callee.Owner:
 		r := c.record(c.caller, callrecord.Internal)
 		r.Peer = c.callee.Endpoint
-		return []*callrecord.Record{r}
+		records = append(records, r)
+	default:
+		if c.caller.Owner != "" {
+			records = append(records, c.record(c.caller, callrecord.Outbound))
+		}
+		if c.callee.Owner != "" {
+			records = append(records, c.record(c.callee, callrecord.Inbound))
+		}
 	}
-	return []*callrecord.Record{c.record(c.caller, callrecord.Outbound), c.record(c.callee, callrecord.Inbound)}
+	for _, p := range c.passed {
+		has := func(r *callrecord.Record) bool { return r.Account == p.from.Owner }
+		if p.from.Owner != "" && !slices.ContainsFunc(records, has) {
+			records = append(records, c.record(p.from, callrecord.Inbound))
+		}
+	}
+	return records
 }
 
 func (c *call) record(of party, direction callrecord.Direction) *callrecord.Record {
@@ -82,7 +90,7 @@ func (c *call) record(of party, direction callrecord.Direction) *callrecord.Reco
 		}
 	}
 	for i, l := range c.legs {
-		r.Legs[i] = callrecord.Leg{To: c.calleeName, Contact: l.contact, Start: moment(l.start), Answer: moment(l.answer), End: moment(l.end), SIPCode: l.status}
+		r.Legs[i] = callrecord.Leg{To: c.legTo(i), Contact: l.contact, Start: moment(l.start), Answer: moment(l.answer), End: moment(l.end), SIPCode: l.status}
 	}
 	return r
 }
@@ -113,7 +121,7 @@ func moment(ms int64) time.Time {
 // they have come.
 func (p *Proxy) Live(account string) (live []*callrecord.Record) {
 	p.calls.each(func(c *call) {
-		if c.caller.Owner != account && c.callee.Owner != account {
+		if !c.concerns(account) {
 			return
 		}
 		for _, r := range p.liveRecords(c) {
@@ -123,6 +131,14 @@ func (p *Proxy) Live(account string) (live []*callrecord.Record) {
 		}
 	})
 	return live
+}
+
+// concerns reports whether an account gets a record of the call.
+func (c *call) concerns(account string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	redirected := func(p passage) bool { return p.from.Owner == account }
+	return c.caller.Owner == account || c.callee.Owner == account || slices.ContainsFunc(c.passed, redirected)
 }
 
 // LiveCall returns the records so far of one call in progress, none when there
