@@ -95,14 +95,15 @@ type EndpointSpec struct {
 
 // EndpointPatch changes an endpoint; nil leaves a field as it is.
 type EndpointPatch struct {
-	Password     *string    `json:"password,omitempty"`
-	Alias        *string    `json:"alias,omitempty"`
-	Application  *string    `json:"application,omitempty"` // app_id; "" detaches
-	AllowVoice   *bool      `json:"allow_voice,omitempty"`
-	AllowMessage *bool      `json:"allow_message,omitempty"`
-	AllowVideo   *bool      `json:"allow_video,omitempty"`
-	MaxContacts  *int       `json:"max_contacts,omitempty"`
-	ExpiresAt    *time.Time `json:"expires_at,omitempty"`
+	Password        *string    `json:"password,omitempty"`
+	PasswordOverlap *int       `json:"password_overlap,omitempty"` // seconds that the old one still works, up to 7 days
+	Alias           *string    `json:"alias,omitempty"`
+	Application     *string    `json:"application,omitempty"` // app_id; "" detaches
+	AllowVoice      *bool      `json:"allow_voice,omitempty"`
+	AllowMessage    *bool      `json:"allow_message,omitempty"`
+	AllowVideo      *bool      `json:"allow_video,omitempty"`
+	MaxContacts     *int       `json:"max_contacts,omitempty"`
+	ExpiresAt       *time.Time `json:"expires_at,omitempty"`
 }
 
 // EndpointCreated names a new endpoint.

@@ -217,13 +217,14 @@ type endpointUpdate struct {
 	remote
 	endpointArg
 	endpointFields
+	PasswordOverlap *int `placeholder:"SECONDS" help:"How long the old password still works beside the new one."`
 }
 
 // Run is onhook endpoint update.
 func (c *endpointUpdate) Run(m *Main) error {
 	return c.use(m, func(ctx context.Context, api *client.Client) error {
 		patch := client.EndpointPatch{Alias: c.Alias, Application: c.Application, AllowVoice: c.AllowVoice, AllowVideo: c.AllowVideo,
-			AllowMessage: c.AllowMessage, MaxContacts: c.MaxContacts, ExpiresAt: c.ExpiresAt}
+			AllowMessage: c.AllowMessage, MaxContacts: c.MaxContacts, ExpiresAt: c.ExpiresAt, PasswordOverlap: c.PasswordOverlap}
 		if c.PasswordStdin {
 			password, err := readSecret(m.Stdin)
 			if err != nil {

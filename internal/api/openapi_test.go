@@ -123,6 +123,20 @@ func TestDocumentIsValid(t *testing.T) {
 	}
 }
 
+// TestDocumentIsOpenAPI31: nullable is a word of 3.0, which 3.1 passes over.
+func TestDocumentIsOpenAPI31(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !doc.IsOpenAPI31OrLater() {
+		t.Errorf("the document is OpenAPI %s", doc.OpenAPI)
+	}
+	if bytes.Contains(openapiDocument, []byte("nullable:")) {
+		t.Error(`the document says nullable: write type: [string, "null"]`)
+	}
+}
+
 // TestDocumentAndRoutesAgree: every route is in the document and vice versa.
 func TestDocumentAndRoutesAgree(t *testing.T) {
 	doc, err := document()
