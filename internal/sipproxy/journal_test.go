@@ -33,15 +33,19 @@ func (n *notebook) Commit(batch []location.Record) error {
 }
 
 func (n *notebook) Load(f func(location.Key, []byte) error) error {
-	n.mu.Lock()
-	all := maps.Clone(n.records)
-	n.mu.Unlock()
-	for key, value := range all {
+	for key, value := range n.all() {
 		if err := f(key, value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// all is what the journal holds now.
+func (n *notebook) all() map[location.Key][]byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return maps.Clone(n.records)
 }
 
 func (n *notebook) Get(location.Key, []byte) ([]byte, error) { return nil, nil }
@@ -166,8 +170,8 @@ func TestEndedCallStaysEnded(t *testing.T) {
 		}
 		refused(3)
 		time.Sleep(3 * longestRing) // its ID is forgotten
-		if len(n.records) != 1 {
-			t.Errorf("%d records are left in the journal", len(n.records))
+		if left := len(n.all()); left != 1 {
+			t.Errorf("%d records are left in the journal", left)
 		}
 		refused(4)
 	})
@@ -223,14 +227,12 @@ func TestDamagedCall(t *testing.T) {
 		n := w.journalled()
 		w.established()
 		time.Sleep(time.Second)
-		n.mu.Lock()
 		var whole []byte
-		for key, value := range n.records {
+		for key, value := range n.all() {
 			if key != epochsKey {
 				whole = value
 			}
 		}
-		n.mu.Unlock()
 		r := &journalReader{b: whole[2:]}
 		if c := readCall(r); r.failed || len(r.b) != 0 || !strings.Contains(c.fromHeader, "alice") {
 			t.Fatal("the whole one cannot be read")
