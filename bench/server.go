@@ -89,7 +89,7 @@ func (s *server) stop() error {
 }
 
 const (
-	startTime = 30 * time.Second
+	startTime = 3 * time.Minute // with a million endpoints on a busy machine
 	stopTime  = 10 * time.Second
 )
 
