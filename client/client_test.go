@@ -37,7 +37,7 @@ func TestErrorTellsEveryField(t *testing.T) {
 }
 
 func TestErrorOfSomebodyElse(t *testing.T) {
-	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>no", 502) })
+	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>no", http.StatusBadGateway) })
 	if err := c.DeleteEndpoint(t.Context(), "1"); err == nil || err.Error() != "Bad Gateway" {
 		t.Errorf("%v", err)
 	}

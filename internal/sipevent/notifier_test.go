@@ -147,9 +147,9 @@ func (w *world) begin(fields ...string) string {
 
 // editor puts and removes bindings by their contact.
 type editor struct {
-	add, remove, refresh string
-	params               string
-	expires              time.Duration
+	add, remove string
+	params      string
+	expires     time.Duration
 }
 
 func (e editor) Edit(s *location.Set) error {

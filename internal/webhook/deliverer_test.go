@@ -192,16 +192,15 @@ func (s *store) SaveWebhookProgress(_ context.Context, _ string, list []Progress
 
 // target is the far end.
 type target struct {
-	mu      sync.Mutex
-	status  map[string]int // by body; 0: the default
-	normal  int
-	slow    time.Duration
-	got     []string // bodies of successful attempts
-	tries   int
-	atOnce  int
-	most    int
-	tokens  []string
-	arrived map[string]int
+	mu     sync.Mutex
+	status map[string]int // by body; 0: the default
+	normal int
+	slow   time.Duration
+	got    []string // bodies of successful attempts
+	tries  int
+	atOnce int
+	most   int
+	tokens []string
 }
 
 func (t *target) post(ctx context.Context, d Delivery) (int, error) {

@@ -75,7 +75,7 @@ func Start(t testing.TB) *Server {
 	err = devserver.Until(20*time.Second, func() error {
 		select {
 		case <-s.process.Done():
-			return devserver.Final(fmt.Errorf("Kamailio ended: %v\n%s", s.process.Err(), s.process.Log()))
+			return devserver.Final(fmt.Errorf("the server Kamailio ended: %v\n%s", s.process.Err(), s.process.Log()))
 		default:
 		}
 		c, err := sippeer.Dial(sippeer.Target{TCP: s.Far}, "tcp")
