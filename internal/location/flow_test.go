@@ -212,7 +212,7 @@ func TestLoadRefusesDamage(t *testing.T) {
 	x := location.New(location.Config{Journal: j})
 	if err := x.Load(); !errors.Is(err, location.ErrRecord) {
 		t.Errorf("%v", err)
-	} else if got := err.Error(); got != "loading bindings: record of 42: location: unreadable record: version 9, this program knows 2" {
+	} else if got := err.Error(); got != "loading bindings: record of 42: location: unreadable record: version 9, this program knows 3" {
 		t.Error(got)
 	}
 }

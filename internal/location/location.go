@@ -44,7 +44,8 @@ type Binding struct {
 	BehindNAT    bool     // of UDP: the Contact is not the host it came from, so that only the flow leads to the device
 	Path         string   // Path values joined by ", " (RFC 3327), "" when none
 	UserAgent    string
-	Previous     bool // registered with the password before the present one
+	Previous     bool   // registered with the password before the present one
+	GRUUs        uint32 // sealed in the temporary GRUUs that hold; 0: none were given out
 	RegisteredAt time.Time
 	LastSeen     time.Time
 	Expires      time.Time

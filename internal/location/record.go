@@ -16,14 +16,14 @@ import (
 //	version(1) epoch(8, big endian) count(uvarint) binding…
 //
 // A binding begins with two bytes of flags; in version 1, which is still read,
-// with the first of them alone.
+// with the first of them alone. Version 2 knows no GRUUs.
 //
 // The epoch names the process that wrote it: connection numbers mean nothing
 // in any other. Strings are a uvarint length and the bytes; times are uvarint
 // milliseconds, later ones relative to earlier ones.
 
 const (
-	recordVersion = 2
+	recordVersion = 3
 	recordHeader  = 9
 	maxBindings   = 1000 // far above any max_contacts; a larger count is damage
 )
@@ -46,6 +46,7 @@ const (
 	missesShift   = 1      // two bits: misses
 	flagsOfMisses = 3 << missesShift
 	flagPrevious  = 1 << 3 // Previous
+	flagGRUUs     = 1 << 4 // GRUUs follows, in 4 bytes, big endian
 )
 
 // appendRecord encodes the bindings of one address-of-record.
@@ -95,6 +96,9 @@ func appendBinding(dst []byte, b *Binding) []byte {
 	if b.Previous {
 		second |= flagPrevious
 	}
+	if b.GRUUs != 0 {
+		second |= flagGRUUs
+	}
 	dst = append(dst, flags, second)
 	dst = appendString(dst, b.ID)
 	dst = appendString(dst, b.Contact)
@@ -121,6 +125,9 @@ func appendBinding(dst []byte, b *Binding) []byte {
 	dst = binary.AppendVarint(dst, expires-seen)
 	if b.graceUntil != 0 {
 		dst = binary.AppendUvarint(dst, uint64(b.graceUntil))
+	}
+	if b.GRUUs != 0 {
+		dst = binary.BigEndian.AppendUint32(dst, b.GRUUs)
 	}
 	return dst
 }
@@ -157,7 +164,7 @@ func decodeRecord(rec string, dst []Binding) (bindings []Binding, epoch uint64, 
 	if len(rec) < recordHeader {
 		return dst, 0, fmt.Errorf("%w: %d bytes", ErrRecord, len(rec))
 	}
-	if rec[0] != recordVersion && rec[0] != 1 {
+	if rec[0] < 1 || rec[0] > recordVersion {
 		return dst, 0, fmt.Errorf("%w: version %d, this program knows %d", ErrRecord, rec[0], recordVersion)
 	}
 	for i := 1; i < recordHeader; i++ {
@@ -186,9 +193,9 @@ type reader struct {
 }
 
 func (r *reader) binding(b *Binding) {
-	flags := r.byte()
+	flags, second := r.byte(), byte(0)
 	if r.version > 1 {
-		second := r.byte()
+		second = r.byte()
 		b.BehindNAT = second&flagNAT != 0
 		b.Previous = second&flagPrevious != 0
 		b.misses = second & flagsOfMisses >> missesShift
@@ -228,6 +235,11 @@ func (r *reader) binding(b *Binding) {
 	b.Expires = time.UnixMilli(seen + r.varint())
 	if flags&flagGrace != 0 {
 		b.graceUntil = int64(r.uvarint())
+	}
+	if second&flagGRUUs != 0 {
+		if v := r.take(4); !r.bad {
+			b.GRUUs = uint32(v[0])<<24 | uint32(v[1])<<16 | uint32(v[2])<<8 | uint32(v[3])
+		}
 	}
 }
 

@@ -17,7 +17,7 @@ func sampleBindings() []Binding {
 		{ID: "abc123", Contact: "sip:alice@192.0.2.1:5060", Q: 1000, CallID: "c@h", CSeq: 7,
 			Flow:      sip.Flow{Transport: sip.UDP, Listener: 3, Remote: netip.MustParseAddrPort("192.0.2.1:5060")},
 			BehindNAT: true, misses: 2,
-			UserAgent: "baresip v1.0.0", RegisteredAt: at, LastSeen: at.Add(time.Minute), Expires: at.Add(time.Hour)},
+			UserAgent: "baresip v1.0.0", GRUUs: 0x01020304, RegisteredAt: at, LastSeen: at.Add(time.Minute), Expires: at.Add(time.Hour)},
 		{ID: "x", Contact: "sip:q@abc.invalid;transport=ws", Params: `;+sip.instance="<urn:uuid:1>";reg-id=2`, Q: 500,
 			InstanceID: "urn:uuid:1", RegID: 2, CallID: "d", CSeq: 1<<31 - 1, FlowBound: true, State: Suspect,
 			Flow: sip.Flow{Transport: sip.WSS, Conn: 1 << 60, Remote: netip.MustParseAddrPort("[2001:db8::1]:443")},
@@ -64,7 +64,7 @@ func TestRecordRefusesWhatItDoesNotKnow(t *testing.T) {
 	good := string(appendRecord(nil, 1, sampleBindings()))
 	cases := map[string]string{
 		"empty":           "",
-		"newer version":   "\x03" + good[1:],
+		"newer version":   "\x04" + good[1:],
 		"older version":   "\x00" + good[1:],
 		"trailing byte":   good + "x",
 		"too many":        good[:recordHeader] + "\xff\xff\x7f",
@@ -80,7 +80,7 @@ func TestRecordRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%.30q: %v", name, err)
 		}
 	}
-	if _, _, err := decodeRecord("\x03"+good[1:], nil); !strings.Contains(err.Error(), "version 3") {
+	if _, _, err := decodeRecord("\x04"+good[1:], nil); !strings.Contains(err.Error(), "version 4") {
 		t.Errorf("the error does not name the version: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"math/rand/v2"
 	"strings"
 	"time"
 
@@ -114,6 +115,8 @@ func (g *registration) unregister(s *location.Set, c *contact) {
 // supersedes. A lost binding whose device is back goes on as if nothing had
 // been.
 func (g *registration) register(s *location.Set, c *contact) {
+	fresh := g.binding(c, s.Now)
+	fresh.GRUUs = g.gruus(s, c)
 	target := -1
 	for i := len(s.Bindings) - 1; i >= 0; i-- {
 		b := &s.Bindings[i]
@@ -131,13 +134,32 @@ func (g *registration) register(s *location.Set, c *contact) {
 		}
 	}
 	if target >= 0 {
-		s.Refresh(target, g.binding(c, s.Now))
+		s.Refresh(target, fresh)
 		return
 	}
 	for len(s.Bindings) >= g.aor.MaxContacts {
 		s.Remove(0, location.Replaced)
 	}
-	s.Add(g.binding(c, s.Now))
+	s.Add(fresh)
+}
+
+// gruus names the temporary GRUUs that hold for a device: those it was told since
+// it registers with this Call-ID, as long as it has been registered all along
+// (RFC 5627 3.1).
+func (g *registration) gruus(s *location.Set, c *contact) uint32 {
+	if c.instance == "" {
+		return 0
+	}
+	for i := range s.Bindings {
+		b := &s.Bindings[i]
+		if b.GRUUs != 0 && b.CallID == g.req.CallID && strings.EqualFold(b.InstanceID, c.instance) {
+			return b.GRUUs
+		}
+	}
+	if !g.gruu {
+		return 0
+	}
+	return max(1, rand.Uint32())
 }
 
 func (g *registration) binding(c *contact, now time.Time) location.Binding {

@@ -121,9 +121,12 @@ func (g *registration) appendContact(dst []byte, b *location.Binding, now time.T
 	if g.gruu && b.InstanceID != "" { // RFC 5627 5.2
 		dst = append(dst, ";pub-gruu=\""...)
 		dst = sipgruu.AppendPublic(dst, g.aor.Username, g.aor.Domain, b.InstanceID)
-		dst = append(dst, "\";temp-gruu=\""...)
-		dst = g.r.cfg.GRUUs.AppendTemporary(dst, g.aor.Domain, g.aor.Key, b.InstanceID, b.CallID)
 		dst = append(dst, '"')
+		if b.GRUUs != 0 {
+			dst = append(dst, ";temp-gruu=\""...)
+			dst = g.r.cfg.GRUUs.AppendTemporary(dst, g.aor.Domain, g.aor.Key, b)
+			dst = append(dst, '"')
+		}
 	}
 	if b.Q != 1000 {
 		dst = append(dst, ";q=0."...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +173,69 @@ func TestGRUUs(t *testing.T) {
 	}
 	if m := register("Supported: gruu", `<sip:alice@example.com;gr=urn:uuid:2>;+sip.instance="<urn:uuid:3>"`); m.Status != 403 {
 		t.Errorf("a GRUU as Contact gets %d", m.Status)
+	}
+}
+
+// RFC 5627 3.1: a temporary GRUU holds while its device stays registered with
+// one Call-ID, also at another contact and over another flow. What made it void
+// cannot be taken back, not even by the old Call-ID.
+func TestTemporaryGRUUsLapse(t *testing.T) {
+	gruus, err := sipgruu.New([]byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, r := start(t, location.Config{Journal: journaltest.NewMemory()}, registrar.Config{GRUUs: gruus})
+	defer x.Close()
+	const device = `;+sip.instance="<urn:uuid:1>"`
+	cseq := 1826
+	register := func(callID, contact string) (temporary sipgruu.Device) {
+		t.Helper()
+		cseq++
+		reply := newReplier()
+		text := strings.NewReplacer("Supported: path", "Supported: gruu, outbound", "CSeq: 1826", fmt.Sprint("CSeq: ", cseq),
+			"c1@10.0.0.1", callID, "<sip:alice@10.0.0.1>", contact, "Via: SIP/2.0/UDP 10.0.0.3;branch=z9hG4bKc\r\n", "",
+			", SIP/2.0/UDP 10.0.0.2;branch=z9hG4bKb", "", "Path: <sip:p;lr>\r\n", "").Replace(wholeRequest)
+		r.Register(parse(t, text), source, registrar.AOR{Key: 7, Username: "alice", Domain: "example.com"}, reply)
+		m := parse(t, <-reply.got)
+		if m.Status != 200 {
+			t.Fatalf("%s: %d", contact, m.Status)
+		}
+		if v, ok := m.Value(sip.Contact); ok {
+			a, _ := sip.ParseNameAddr(v)
+			uri, _ := a.Params.Get("temp-gruu")
+			u, _ := sip.ParseURI(strings.Trim(uri, `"`))
+			if temporary, ok = gruus.Read(u); !ok {
+				t.Fatalf("no temporary GRUU in %s", v)
+			}
+		}
+		return temporary
+	}
+	names := func(d sipgruu.Device) bool {
+		return slices.ContainsFunc(x.Lookup(7, nil), func(b location.Binding) bool { return d.Names(&b) })
+	}
+	first := register("one", "<sip:alice@10.0.0.1>"+device)
+	for _, contact := range []string{"<sip:alice@10.0.0.1>", "<sip:alice@10.0.0.9>"} {
+		again := register("one", contact+device)
+		if !names(first) || !names(again) {
+			t.Errorf("void after a refresh at %s", contact)
+		}
+	}
+	second := register("two", "<sip:alice@10.0.0.9>"+device)
+	third := register("one", "<sip:alice@10.0.0.9>"+device)
+	if names(first) || names(second) || !names(third) {
+		t.Errorf("two registrations later: %t %t %t", names(first), names(second), names(third))
+	}
+	register("one", "<sip:alice@10.0.0.9>;expires=0"+device)
+	fourth := register("one", "<sip:alice@10.0.0.9>"+device)
+	if names(third) || !names(fourth) {
+		t.Errorf("after the device left and came back: %t %t", names(third), names(fourth))
+	}
+	// Two flows of one device are one registration.
+	fifth := register("three", "<sip:alice@10.0.0.9>;reg-id=1"+device)
+	register("three", "<sip:alice@10.0.0.9>;reg-id=2"+device)
+	register("three", "<sip:alice@10.0.0.9>;expires=0;reg-id=1"+device)
+	if len(x.Lookup(7, nil)) != 1 || !names(fifth) {
+		t.Errorf("the other flow is left: %t, %+v", names(fifth), x.Lookup(7, nil))
 	}
 }
 

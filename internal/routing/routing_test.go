@@ -43,8 +43,8 @@ func (fixture) AppDomain(host string) bool { return strings.EqualFold(host, "app
 func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Binding {
 	switch key {
 	case 2:
-		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}, InstanceID: "urn:uuid:1", CallID: "c1"},
-			location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}, InstanceID: "urn:uuid:2", CallID: "c2"})
+		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}, InstanceID: "urn:uuid:1", GRUUs: 1},
+			location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}, InstanceID: "urn:uuid:2", GRUUs: 2})
 	case 4, 5, 6:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}})
 	}
@@ -105,18 +105,19 @@ func TestTemporaryGRUU(t *testing.T) {
 	g := gruus(t)
 	router := Router{Names: fixture{}, Bindings: fixture{}, GRUUs: g, ExternalCalls: true}
 	for _, c := range []struct {
-		key            location.Key
-		instance, call string
-		caller, want   string
+		key          location.Key
+		instance     string
+		gruus        uint32
+		caller, want string
 	}{
-		{2, "urn:uuid:1", "c1", "alice", "endpoint 1"},
-		{2, "urn:uuid:2", "c2", "external", "endpoint 1"},
-		{2, "urn:uuid:1", "c2", "alice", "404 gruu.expired"},
-		{2, "urn:uuid:3", "c1", "alice", "404 gruu.expired"},
-		{2, "urn:uuid:3", "c1", "external", "480 -"},
-		{99, "urn:uuid:1", "c1", "alice", "404 endpoint.unknown"},
+		{2, "urn:uuid:1", 1, "alice", "endpoint 1"},
+		{2, "urn:uuid:2", 2, "external", "endpoint 1"},
+		{2, "urn:uuid:1", 2, "alice", "404 gruu.expired"},
+		{2, "urn:uuid:3", 1, "alice", "404 gruu.expired"},
+		{2, "urn:uuid:3", 1, "external", "480 -"},
+		{99, "urn:uuid:1", 1, "alice", "404 endpoint.unknown"},
 	} {
-		uri := string(g.AppendTemporary(nil, "example.com", c.key, c.instance, c.call))
+		uri := string(g.AppendTemporary(nil, "example.com", c.key, &location.Binding{InstanceID: c.instance, GRUUs: c.gruus}))
 		if got := decide(t, router, []string{c.caller, "INVITE", uri, "audio"}); got != c.want {
 			t.Errorf("%+v: got %s", c, got)
 		}

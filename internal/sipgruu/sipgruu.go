@@ -23,7 +23,7 @@ import (
 const prefix = "tgruu."
 
 const (
-	plainSize  = 24 // key, hash of the instance, hash of the Call-ID
+	plainSize  = 20 // key, hash of the instance, Binding.GRUUs
 	sealedSize = 12 + plainSize + 16
 )
 
@@ -69,16 +69,16 @@ func appendEscaped(dst []byte, s string) []byte {
 	return dst
 }
 
-// AppendTemporary writes a new temporary GRUU (RFC 5627 3.1). Two of them do
-// not show that they name the same device.
-func (g *GRUUs) AppendTemporary(dst []byte, domain string, key location.Key, instance, callID string) []byte {
+// AppendTemporary writes a new temporary GRUU of a binding's device (RFC 5627
+// 3.1). Two of them do not show that they name the same one.
+func (g *GRUUs) AppendTemporary(dst []byte, domain string, key location.Key, b *location.Binding) []byte {
 	var sealed [sealedSize]byte
 	nonce := sealed[:g.aead.NonceSize()]
 	rand.Read(nonce) // never fails: crypto/rand ends the program instead
 	plain := sealed[len(nonce) : len(nonce)+plainSize]
 	binary.BigEndian.PutUint64(plain, uint64(key))
-	binary.BigEndian.PutUint64(plain[8:], hash(instance))
-	binary.BigEndian.PutUint64(plain[16:], hash(callID))
+	binary.BigEndian.PutUint64(plain[8:], hash(b.InstanceID))
+	binary.BigEndian.PutUint32(plain[16:], b.GRUUs)
 	g.aead.Seal(plain[:0], nonce, plain, nil) // in place
 	dst = append(dst, "sip:"+prefix...)
 	dst = base64.RawURLEncoding.AppendEncode(dst, sealed[:])
@@ -102,8 +102,9 @@ type Device struct {
 	Temporary bool
 	Key       location.Key // of a temporary GRUU; the user part of a public one says it
 
-	instance           string // of a public GRUU
-	instanceSum, idSum uint64 // of a temporary one
+	instance    string // of a public GRUU
+	instanceSum uint64 // of a temporary one, as is
+	gruus       uint32 // Binding.GRUUs
 }
 
 // Read looks into a GRUU; false when it is none, or a temporary one that this
@@ -130,12 +131,12 @@ func (g *GRUUs) Read(u sip.URI) (Device, bool) {
 		return Device{}, false
 	}
 	return Device{Temporary: true, Key: location.Key(binary.BigEndian.Uint64(plain)),
-		instanceSum: binary.BigEndian.Uint64(plain[8:]), idSum: binary.BigEndian.Uint64(plain[16:])}, true
+		instanceSum: binary.BigEndian.Uint64(plain[8:]), gruus: binary.BigEndian.Uint32(plain[16:])}, true
 }
 
 // Names reports whether a binding is one of the device. A temporary GRUU holds
-// for the registration with its Call-ID: a device that begins a new one has
-// made the old GRUUs void (RFC 5627 3.1).
+// for the registration it was told in: a device that has left, or registers with
+// another Call-ID, has made it void for good (RFC 5627 3.1).
 func (d Device) Names(b *location.Binding) bool {
 	if b.InstanceID == "" {
 		return false
@@ -143,7 +144,7 @@ func (d Device) Names(b *location.Binding) bool {
 	if !d.Temporary {
 		return strings.EqualFold(d.instance, b.InstanceID)
 	}
-	return d.instanceSum == hash(b.InstanceID) && d.idSum == hash(b.CallID)
+	return d.instanceSum == hash(b.InstanceID) && d.gruus == b.GRUUs
 }
 
 // hash names an instance without case, as URNs compare.

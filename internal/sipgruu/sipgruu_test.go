@@ -50,10 +50,10 @@ func TestPublic(t *testing.T) {
 // are made by nobody else.
 func TestTemporary(t *testing.T) {
 	g := newGRUUs(t, "key")
-	b := location.Binding{InstanceID: "urn:uuid:1", CallID: "call-1"}
-	one := string(g.AppendTemporary(nil, "example.com", 7, b.InstanceID, b.CallID))
-	two := string(g.AppendTemporary(nil, "example.com", 7, b.InstanceID, b.CallID))
-	if one == two || strings.Contains(one, "uuid") || strings.Contains(one, "call-1") {
+	b := location.Binding{InstanceID: "urn:uuid:1", GRUUs: 1}
+	one := string(g.AppendTemporary(nil, "example.com", 7, &b))
+	two := string(g.AppendTemporary(nil, "example.com", 7, &b))
+	if one == two || strings.Contains(one, "uuid")  {
 		t.Errorf("%s and %s", one, two)
 	}
 	same := 0
@@ -70,7 +70,7 @@ func TestTemporary(t *testing.T) {
 		if !ok || !d.Temporary || d.Key != 7 || !d.Names(&b) {
 			t.Fatalf("%s reads as %+v, %t", text, d, ok)
 		}
-		if d.Names(&location.Binding{InstanceID: b.InstanceID, CallID: "call-2"}) || d.Names(&location.Binding{InstanceID: "urn:uuid:2", CallID: "call-1"}) {
+		if d.Names(&location.Binding{InstanceID: b.InstanceID, GRUUs: 2}) || d.Names(&location.Binding{InstanceID: "urn:uuid:2", GRUUs: 1}) {
 			t.Error("it names another registration")
 		}
 	}
@@ -98,7 +98,7 @@ func FuzzRead(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(string(g.AppendTemporary(nil, "example.com", 7, "urn:uuid:1", "c")))
+	f.Add(string(g.AppendTemporary(nil, "example.com", 7, &location.Binding{InstanceID: "urn:uuid:1", GRUUs: 1})))
 	f.Add(string(AppendPublic(nil, "alice", "example.com", "urn:uuid:1")))
 	f.Fuzz(func(t *testing.T, s string) {
 		u, err := sip.ParseURI(s)
