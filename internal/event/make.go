@@ -40,8 +40,8 @@ func (h *Hub) make(ctx context.Context, t told) {
 
 // bindingTypes are the types of the bindings' events.
 var bindingTypes = [...]Type{location.Registered: EndpointRegistered, location.Refreshed: EndpointRefreshed,
-	location.Unregistered: EndpointUnregistered, location.Expired: EndpointExpired, location.Replaced: EndpointReplaced,
-	location.FlowLost: EndpointFlowLost, location.CredentialsChanged: EndpointCredentialsChanged}
+	location.Unregistered: EndpointUnregistered, location.Deactivated: EndpointUnregistered, location.Expired: EndpointExpired,
+	location.Replaced: EndpointReplaced, location.FlowLost: EndpointFlowLost, location.CredentialsChanged: EndpointCredentialsChanged}
 
 // binding makes one event of a binding's.
 func (h *Hub) binding(ctx context.Context, e *location.Event) {

@@ -14,7 +14,8 @@ type EventType uint8
 const (
 	Registered         EventType = iota + 1
 	Refreshed                    // only with Config.RefreshEvents
-	Unregistered                 // the device, or the API, asked for it
+	Unregistered                 // the device asked for it
+	Deactivated                  // the API ended it; the device may return
 	Expired                      // its time was over
 	Replaced                     // another binding took its place
 	FlowLost                     // its connection is gone and the device did not return
@@ -22,8 +23,8 @@ const (
 	Gap                          // not a binding's: Missed events were lost here because the reader was slow
 )
 
-var eventNames = [...]string{Registered: "registered", Refreshed: "refreshed", Unregistered: "unregistered", Expired: "expired",
-	Replaced: "replaced", FlowLost: "flow_lost", CredentialsChanged: "credentials_changed", Gap: "gap"}
+var eventNames = [...]string{Registered: "registered", Refreshed: "refreshed", Unregistered: "unregistered",
+	Deactivated: "deactivated", Expired: "expired", Replaced: "replaced", FlowLost: "flow_lost", CredentialsChanged: "credentials_changed", Gap: "gap"}
 
 func (t EventType) String() string {
 	if int(t) < len(eventNames) {

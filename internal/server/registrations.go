@@ -27,7 +27,7 @@ func (r registrations) Bindings(id account.EndpointID) []location.Binding {
 }
 
 func (r registrations) End(ctx context.Context, id account.EndpointID, bindingID string) (bool, error) {
-	ended, ok, err := r.path.index.End(ctx, location.Key(id), bindingID, location.Unregistered)
+	ended, ok, err := r.path.index.End(ctx, location.Key(id), bindingID, location.Deactivated)
 	if err != nil || !ok {
 		return false, unavailable(err)
 	}
@@ -36,7 +36,7 @@ func (r registrations) End(ctx context.Context, id account.EndpointID, bindingID
 }
 
 func (r registrations) EndAll(ctx context.Context, id account.EndpointID) error {
-	ended, err := r.path.index.EndAll(ctx, location.Key(id), location.Unregistered)
+	ended, err := r.path.index.EndAll(ctx, location.Key(id), location.Deactivated)
 	r.path.closeFlows(ended)
 	return unavailable(err)
 }
@@ -130,7 +130,7 @@ func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
 			continue
 		}
 		s.path.notifier.End(key, "rejected")
-		ended, err := s.path.index.EndAll(ctx, key, location.Unregistered)
+		ended, err := s.path.index.EndAll(ctx, key, location.Deactivated)
 		if err != nil {
 			s.logger.Error("bindings of a disabled account could not be ended", "endpoint_id", e.ID.String(), "error", err)
 		}

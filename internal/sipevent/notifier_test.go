@@ -265,7 +265,7 @@ func TestStateAndChanges(t *testing.T) {
 func TestContactEvents(t *testing.T) {
 	for why, want := range map[location.Reason]string{
 		location.Unregistered: "unregistered", location.Replaced: "unregistered",
-		location.FlowLost: "deactivated", location.CredentialsChanged: "rejected",
+		location.FlowLost: "deactivated", location.Deactivated: "deactivated", location.CredentialsChanged: "rejected",
 	} {
 		play(t, nil, func(t *testing.T, w *world) {
 			w.bind(editor{add: "sip:a@h"})

@@ -59,11 +59,12 @@ type gruu struct {
 // contactEvents says why a contact is as it is (RFC 3680 4.7.1). Replaced is
 // unregistered, since its device, or another of the endpoint's, has taken its
 // place; a device told "deactivated" would come back at once and replace the
-// other in turn. A lost flow is worth exactly that return.
+// other in turn. One that lost its flow, or that the API ended, may return.
 var contactEvents = map[location.EventType]string{
 	location.Registered:         "registered",
 	location.Refreshed:          "refreshed",
 	location.Unregistered:       "unregistered",
+	location.Deactivated:        "deactivated",
 	location.Expired:            "expired",
 	location.Replaced:           "unregistered",
 	location.FlowLost:           "deactivated",

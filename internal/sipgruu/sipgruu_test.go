@@ -53,7 +53,7 @@ func TestTemporary(t *testing.T) {
 	b := location.Binding{InstanceID: "urn:uuid:1", GRUUs: 1}
 	one := string(g.AppendTemporary(nil, "example.com", 7, &b))
 	two := string(g.AppendTemporary(nil, "example.com", 7, &b))
-	if one == two || strings.Contains(one, "uuid")  {
+	if one == two || strings.Contains(one, "uuid") {
 		t.Errorf("%s and %s", one, two)
 	}
 	same := 0
