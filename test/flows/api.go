@@ -52,6 +52,15 @@ func (a ServerAPI) CanCall(id, to string, media []string) (map[string]any, error
 	return answer, err
 }
 
+// EndRegistrations ends all registrations of an endpoint.
+func (a ServerAPI) EndRegistrations(id string) error {
+	status, err := a.API("DELETE", "Endpoint/"+id+"/Registration/", nil, nil)
+	if err == nil && status != 204 {
+		err = fmt.Errorf("status %d", status)
+	}
+	return err
+}
+
 // Registered returns an endpoint's sip_registered.
 func (a ServerAPI) Registered(id string) (string, error) {
 	var e devserver.Endpoint

@@ -12,7 +12,7 @@ import (
 )
 
 // waitLimit bounds each wait for a message.
-const waitLimit = 6 * time.Second
+const waitLimit = 30 * time.Second
 
 // API is what a flow needs of the REST API.
 type API interface {
@@ -20,6 +20,7 @@ type API interface {
 	ChangeEndpoint(id string, fields map[string]any) error
 	SetLimits(id string, limits map[string]any) error
 	Registered(id string) (string, error)
+	EndRegistrations(id string) error
 	CanCall(id, to string, media []string) (map[string]any, error)
 }
 
@@ -132,6 +133,8 @@ func (r *run) step(s Step) error {
 			expires = 0
 		}
 		return r.register(p, expires)
+	case "loses":
+		return r.api.EndRegistrations(p.endpoint.ID)
 	case "ignores":
 		for _, method := range s.Args {
 			p.ignored[method] = true

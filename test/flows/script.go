@@ -28,7 +28,8 @@ type Detail struct {
 
 var verbs = map[string]bool{
 	">": true, "<": true, "<*": true,
-	"resends": true, "closes": true, "registers": true, "unregisters": true, "ignores": true, "quiet": true, "is": true, "changes": true, "asks": true, "limits": true,
+	"resends": true, "closes": true, "loses": true, "registers": true, "unregisters": true, "ignores": true,
+	"quiet": true, "is": true, "changes": true, "asks": true, "limits": true,
 }
 
 // ParseScript reads a flow; an error names the line.
