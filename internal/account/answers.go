@@ -13,3 +13,6 @@ type Answer struct {
 
 // AnswerAge is how long an answer is kept.
 const AnswerAge = 24 * time.Hour
+
+// Fresh reports whether the answer still stands for the request.
+func (a Answer) Fresh(now time.Time) bool { return now.Sub(a.At) < AnswerAge }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -102,19 +103,27 @@ type Config struct {
 
 	Webhooks Webhooks
 	Answers  Answers
+	Stats    *Stats          // what is counted; nil: nothing
 	Stopping <-chan struct{} // closed when event streams shall end; nil: never
 
 	StreamsPerAccount int              // event streams open at a time; 0: DefaultStreams
 	Now               func() time.Time // nil: time.Now
 }
 
+// Stats are figures for the metrics.
+type Stats struct {
+	Answered     [6]atomic.Uint64 // requests, by the first digit of their status
+	RateLimited  atomic.Uint64    // requests of accounts that made too many
+	Replayed     atomic.Uint64    // answers given again for an Idempotency-Key
+	KeyConflicts atomic.Uint64    // requests with the key of another one
+}
+
 type handler struct {
 	Config
-	log      *slog.Logger
-	admin    [sha256.Size]byte // hash of AdminToken
-	streams  streams
-	limits   rateLimits
-	underWay underWay
+	log     *slog.Logger
+	admin   [sha256.Size]byte // hash of AdminToken
+	streams streams
+	limits  rateLimits
 }
 
 // New returns the handler of everything the API serves. It starts nothing.
@@ -130,6 +139,9 @@ func New(c Config) http.Handler {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Stats == nil {
+		c.Stats = &Stats{}
 	}
 	return &handler{Config: c, limits: rateLimits{now: c.Now}, log: c.Logger.With("package", "api"), admin: sha256.Sum256([]byte(c.AdminToken))}
 }
@@ -163,6 +175,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	if rep.stream != nil {
 		rep.stream(hr.Context()) // without the deadline of ordinary requests
+	}
+	if class := rep.status / 100; class < len(h.Stats.Answered) {
+		h.Stats.Answered[class].Add(1)
 	}
 	h.logAccess(r, rep, time.Since(start))
 }
@@ -217,13 +232,14 @@ func (h *handler) dispatch(r *request) (reply, error) {
 			return reply{}, err
 		}
 		if !h.limits.allow(r.caller) {
+			h.Stats.RateLimited.Add(1)
 			return tooMany("the account makes more requests than it may, try again later", 1), nil
 		}
 		if err := r.chooseProfile(); err != nil {
 			return reply{}, err
 		}
 		if r.Method == http.MethodPost && len(r.Header.Values(idempotencyKey)) > 0 {
-			return h.once(r, serve)
+			return h.once(r, route, serve)
 		}
 	}
 	return serve(h, r)

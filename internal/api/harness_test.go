@@ -54,6 +54,7 @@ type world struct {
 	clock    atomic.Int64 // unix seconds
 	ready    error
 	log      *logBuffer
+	keyed    bool              // every POST has a key of its own
 	vars     map[string]string // what transcripts put for {name}
 	keys     map[string]string // name of an account → its token
 }
@@ -116,8 +117,9 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 			fmt.Fprintln(w, "onhook_up 1")
 		}),
 		Logger: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
-	w.webhooks = &webhooks{Service: webhook.NewService(store, callback.New(callback.Config{}).Check, func() event.ID { return event.ID{1} }, func() {}, w.now)}
+	w.webhooks = &webhooks{Service: webhook.NewService(store, callback.New(callback.Config{}).Check, func() event.ID { return event.ID{1} }, w.now)}
 	w.config.Webhooks, w.config.Answers, w.config.Now = w.webhooks, store, w.now
+	w.config.Stats = &Stats{}
 	w.handler = New(w.config)
 	t.Cleanup(func() {
 		if strings.Contains(w.log.String(), secret) {

@@ -18,6 +18,7 @@ type route struct {
 	template string // as in openapi.yaml; {name} matches one segment
 	public   bool   // no credentials needed
 	admin    bool   // X-Admin-Token instead of an account's credentials
+	apart    bool   // what a POST does is not, or not only, a change of the store: none of its transactions holds it
 	methods  map[string]serveFunc
 	segments []string
 }
@@ -39,7 +40,7 @@ var routes = compile([]route{
 		"DELETE": (*handler).endBinding}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Trace/", methods: map[string]serveFunc{
 		"GET": (*handler).trace}},
-	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/CanCall/", methods: map[string]serveFunc{
+	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/CanCall/", apart: true, methods: map[string]serveFunc{
 		"POST": (*handler).canCall}},
 	{template: "/v1/Account/{auth_id}/Endpoint/{endpoint_id}/Limits/", methods: map[string]serveFunc{
 		"GET": (*handler).endpointLimits, "POST": (*handler).setEndpointLimits}},
@@ -69,7 +70,7 @@ var routes = compile([]route{
 	{template: "/v1/Account/{auth_id}/Webhook/{webhook_id}/", methods: map[string]serveFunc{
 		"GET": (*handler).retrieveWebhook, "POST": (*handler).updateWebhook, "PUT": (*handler).updateWebhook,
 		"PATCH": (*handler).updateWebhook, "DELETE": (*handler).deleteWebhook}},
-	{template: "/v1/Account/{auth_id}/Webhook/{webhook_id}/redeliver", methods: map[string]serveFunc{
+	{template: "/v1/Account/{auth_id}/Webhook/{webhook_id}/redeliver", apart: true, methods: map[string]serveFunc{
 		"POST": (*handler).redeliver}},
 	{template: accountTemplate, methods: map[string]serveFunc{"GET": (*handler).retrieveAccount}},
 	{template: "/v1/Account/{auth_id}/Token/", methods: map[string]serveFunc{"POST": (*handler).rotateToken}},

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -106,7 +107,11 @@ func (w *world) play(text string) {
 		line, request, _ = strings.Cut(request, "\n")
 		w.direct(strings.TrimPrefix(line, "! "))
 	}
-	rec := w.do(w.parseRequest(w.expand(request)))
+	r := w.parseRequest(w.expand(request))
+	if w.keyed && r.Method == "POST" && r.Header.Get(idempotencyKey) == "" {
+		r.Header.Set(idempotencyKey, rand.Text())
+	}
+	rec := w.do(r)
 	w.compare(rec, answer)
 }
 

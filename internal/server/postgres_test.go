@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"onhook/internal/account"
-	"onhook/internal/config"
 	"onhook/test/postgres"
 )
 
@@ -181,13 +179,7 @@ func TestNothingAcknowledgedIsLostWithTheDatabase(t *testing.T) {
 
 // Two servers on one database: what one's API changes, the other's phones feel.
 func TestServersShareADatabase(t *testing.T) {
-	url := postgres.Database(t)
-	var servers []*instance
-	for range 2 {
-		cfg := testConfig(t)
-		cfg.Database, cfg.Key = url, bytes.Repeat([]byte{9}, config.KeySize)
-		servers = append(servers, start(t, cfg))
-	}
+	servers := several(t, 2)
 	a, b := servers[0], servers[1]
 	bob := a.createBob(t)
 	b.owner, b.token = a.owner, a.token

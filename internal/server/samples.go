@@ -1,6 +1,8 @@
 package server
 
 import (
+	"fmt"
+
 	"onhook/internal/metrics"
 	"onhook/internal/sip"
 	"onhook/internal/siptrunk"
@@ -138,6 +140,13 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 	counter("registration_notifies_total", "NOTIFYs of registrations sent.", watched.Notified)
 	counter("registration_subscriptions_lost_total", "Subscriptions ended because a NOTIFY was refused or not answered.", watched.Failed)
 	counter("registration_subscriptions_refused_total", "Subscriptions refused because there were too many.", watched.Refused)
+
+	for class := 2; class < len(s.apiStats.Answered); class++ {
+		counter("api_requests_total", "API requests, by the kind of their status.", s.apiStats.Answered[class].Load(), "status", fmt.Sprintf("%dxx", class))
+	}
+	counter("api_rate_limited_total", "API requests refused with 429 because the account made too many.", s.apiStats.RateLimited.Load())
+	counter("api_replayed_total", "API requests answered as before, for their Idempotency-Key.", s.apiStats.Replayed.Load())
+	counter("api_key_conflicts_total", "API requests refused with 409: another one had their Idempotency-Key.", s.apiStats.KeyConflicts.Load())
 
 	proxy := p.proxy.Stats()
 	gauge("calls", "Calls and subscriptions under way.", proxy.Calls)

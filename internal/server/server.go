@@ -71,6 +71,7 @@ type Server struct {
 	records      *callrecord.Outbox
 	callLog      location.Journal // of calls in progress
 	api          *http.Server
+	apiStats     api.Stats
 	apiAddr      netip.AddrPort
 	apiConn      net.Listener
 
@@ -292,7 +293,7 @@ func (s *Server) listen(ctx context.Context) error {
 		Handler: api.New(api.Config{
 			Service: s.accounts, Registrations: registrations{s.path}, DryRun: dryRun{s.path}, AccountLimits: accountLimits(s.cfg), Traces: traces{s.path.traces}, Ready: s.isReady,
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
-			Webhooks: webhooks{s.webhooks, s.delivery}, Stopping: stopping, Answers: s.store,
+			Webhooks: webhooks{s.webhooks, s.delivery}, Stopping: stopping, Answers: s.store, Stats: &s.apiStats,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
 			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: trunks{s.path.trunks, s.upstream}, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,

@@ -17,7 +17,7 @@ func (s *Server) buildWebhooks() {
 	log := webhookEvents{s.events}
 	s.delivery = webhook.NewDeliverer(webhook.Config{Store: s.store, Events: log, Origin: s.events.Origin(),
 		Post: s.deliver, Tokens: s.tokens, Logger: s.logger.With("package", "webhook")})
-	s.webhooks = webhook.NewService(s.store, s.outgoing.Check, log.Last, s.delivery.Changed, nil)
+	s.webhooks = webhook.NewService(s.store, s.outgoing.Check, log.Last, nil)
 }
 
 // deliver makes one attempt at a delivery. What it says about a failure is for

@@ -2,6 +2,7 @@ package storesql
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,18 +12,18 @@ import (
 // maxAnswers is how many answers are kept at most; the oldest go first.
 const maxAnswers = 1_000_000
 
-// Answer returns what a request was answered with, in the last AnswerAge.
-func (s *Store) Answer(ctx context.Context, authID, path, key string) (a account.Answer, err error) {
+// Answer returns what a request was answered with.
+func (r reader) Answer(ctx context.Context, authID, path, key string) (a account.Answer, err error) {
 	var request, sealed []byte
 	var at int64
-	err = s.row(ctx, `SELECT request, status, answer, at FROM idempotency WHERE owner = ? AND path = ? AND key = ?`, authID, path, key).
+	err = r.row(ctx, `SELECT request, status, answer, at FROM idempotency WHERE owner = ? AND path = ? AND key = ?`, authID, path, key).
 		Scan(&request, &a.Status, &sealed, &at)
 	if err != nil {
 		return a, err
 	}
 	copy(a.Request[:], request)
 	a.At = utc(at)
-	text, err := s.keys.OpenAnswer(authID, key, sealed)
+	text, err := r.keys.OpenAnswer(authID, key, sealed)
 	if err != nil {
 		return a, err
 	}
@@ -34,19 +35,39 @@ func (s *Store) Answer(ctx context.Context, authID, path, key string) (a account
 	return a, nil
 }
 
-// SaveAnswer keeps an answer; a later one to the same key takes its place. It
-// is sealed: it may hold a token that is shown once.
-func (s *Store) SaveAnswer(ctx context.Context, authID, path, key string, a account.Answer) error {
-	sealed := s.keys.SealAnswer(authID, key, append([]byte(a.APIID), a.Body...))
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		_, err := t.exec(ctx, `INSERT INTO idempotency (owner, path, key, request, status, answer, at) VALUES (?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (owner, path, key) DO UPDATE SET request = excluded.request, status = excluded.status, answer = excluded.answer, at = excluded.at`,
-			authID, path, key, a.Request[:], a.Status, sealed, a.At.Unix())
-		if t.orphan(err) {
-			return account.ErrNotFound
+// Once answers a request: as it was in the last AnswerAge, or by f, whose
+// changes through the Store are made in one transaction with keeping the
+// answer. Of the same request at the same time, on whichever server, the second
+// waits and is answered as the first. f may run more than once; when it fails
+// nothing is changed or kept.
+func (s *Store) Once(ctx context.Context, authID, path, key string, now time.Time, f func(context.Context) (account.Answer, error)) (a account.Answer, again bool, err error) {
+	err = s.update(ctx, func(ctx context.Context, t *tx) error {
+		a, err = t.Answer(ctx, authID, path, key)
+		if again = err == nil && a.Fresh(now); again {
+			return nil
 		}
-		return err
+		if err != nil && !errors.Is(err, account.ErrNotFound) {
+			return err
+		}
+		if a, err = f(context.WithValue(ctx, joined{}, t)); err != nil {
+			return err
+		}
+		return t.saveAnswer(ctx, authID, path, key, a)
 	})
+	return a, again, err
+}
+
+// saveAnswer keeps an answer; a later one to the same key takes its place. It
+// is sealed: it may hold a token that is shown once.
+func (t *tx) saveAnswer(ctx context.Context, authID, path, key string, a account.Answer) error {
+	sealed := t.keys.SealAnswer(authID, key, append([]byte(a.APIID), a.Body...))
+	_, err := t.exec(ctx, `INSERT INTO idempotency (owner, path, key, request, status, answer, at) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (owner, path, key) DO UPDATE SET request = excluded.request, status = excluded.status, answer = excluded.answer, at = excluded.at`,
+		authID, path, key, a.Request[:], a.Status, sealed, a.At.Unix())
+	if t.orphan(err) {
+		return account.ErrNotFound
+	}
+	return err
 }
 
 // DropAnswers forgets answers that are older than AnswerAge, and the oldest of

@@ -33,9 +33,18 @@ type entry struct {
 	accounts  []account.AccountChange
 	endpoints []account.Change
 	trunks    bool // trunks or numbers changed: read them again
+	webhooks  bool // webhooks did
 }
 
-func (e *entry) empty() bool { return len(e.accounts) == 0 && len(e.endpoints) == 0 && !e.trunks }
+func (e *entry) empty() bool {
+	return len(e.accounts) == 0 && len(e.endpoints) == 0 && !e.trunks && !e.webhooks
+}
+
+// add puts what one job changed beside what others of its transaction did.
+func (e *entry) add(more *entry) {
+	e.accounts, e.endpoints = append(e.accounts, more.accounts...), append(e.endpoints, more.endpoints...)
+	e.trunks, e.webhooks = e.trunks || more.trunks, e.webhooks || more.webhooks
+}
 
 // feed tells subscribers every committed change, once and in the order of the
 // commits, whoever made it.
@@ -47,6 +56,7 @@ type feed struct {
 	endpoints []func(account.Change)
 	accounts  []func(account.AccountChange)
 	trunks    []func()
+	webhooks  []func()
 }
 
 func (f *feed) last() int64 {
@@ -113,6 +123,11 @@ func (f *feed) tell(e *entry) {
 			tell()
 		}
 	}
+	if e.webhooks {
+		for _, tell := range f.webhooks {
+			tell()
+		}
+	}
 }
 
 // entries reads up to limit entries after the last one told, and checks that
@@ -163,6 +178,7 @@ type (
 		Accounts  []account.AccountChange `json:",omitempty"`
 		Endpoints []changeJSON            `json:",omitempty"`
 		Trunks    bool                    `json:",omitempty"`
+		Webhooks  bool                    `json:",omitempty"`
 	}
 	changeJSON struct {
 		Kind          account.ChangeKind
@@ -193,7 +209,7 @@ func (e *entry) format(keys *account.Keys) (string, error) {
 		}
 		return out
 	}
-	out := entryJSON{Accounts: e.accounts, Trunks: e.trunks}
+	out := entryJSON{Accounts: e.accounts, Trunks: e.trunks, Webhooks: e.webhooks}
 	for _, c := range e.endpoints {
 		out.Endpoints = append(out.Endpoints, changeJSON{c.Kind, seal(c.Before), seal(c.After), c.SecretChanged, c.Rotated, c.OverlapEnded})
 	}
@@ -206,7 +222,7 @@ func parseEntry(keys *account.Keys, number int64, body string) (entry, error) {
 	if err := json.Unmarshal([]byte(body), &in); err != nil {
 		return entry{}, fmt.Errorf("change %d: %w", number, err)
 	}
-	e := entry{number: number, accounts: in.Accounts, trunks: in.Trunks}
+	e := entry{number: number, accounts: in.Accounts, trunks: in.Trunks, webhooks: in.Webhooks}
 	for _, c := range in.Endpoints {
 		before, err := c.Before.open(keys)
 		if err != nil {
@@ -237,20 +253,9 @@ func (e *endpointJSON) open(keys *account.Keys) (out account.Endpoint, err error
 	return out, err
 }
 
-func (f *feed) subscribe(tell func(account.Change)) {
+// subscribe adds a subscriber to one of the feed's lists.
+func subscribe[F any](f *feed, list *[]F, tell F) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.endpoints = append(slices.Clip(f.endpoints), tell)
-}
-
-func (f *feed) subscribeAccounts(tell func(account.AccountChange)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.accounts = append(slices.Clip(f.accounts), tell)
-}
-
-func (f *feed) subscribeTrunks(tell func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.trunks = append(slices.Clip(f.trunks), tell)
+	*list = append(slices.Clip(*list), tell)
 }

@@ -104,14 +104,19 @@ func (s *Store) Update(ctx context.Context, f func(context.Context, account.Tx) 
 
 // update is Update for whatever is not account.Tx's.
 func (s *Store) update(ctx context.Context, f func(context.Context, *tx) error) error {
+	if t, within := ctx.Value(joined{}).(*tx); within {
+		return t.part(ctx, f)
+	}
 	return s.writer.update(ctx, f)
 }
 
 // Subscribe registers f for every committed change.
-func (s *Store) Subscribe(f func(account.Change)) { s.feed.subscribe(f) }
+func (s *Store) Subscribe(f func(account.Change)) { subscribe(s.feed, &s.feed.endpoints, f) }
 
 // SubscribeAccounts registers f for every committed change of an account.
-func (s *Store) SubscribeAccounts(f func(account.AccountChange)) { s.feed.subscribeAccounts(f) }
+func (s *Store) SubscribeAccounts(f func(account.AccountChange)) {
+	subscribe(s.feed, &s.feed.accounts, f)
+}
 
 // Waiting is the number of changes that wait to be committed.
 func (s *Store) Waiting() int { return s.writer.queued() }

@@ -116,7 +116,7 @@ func (s *Store) DeleteNumber(ctx context.Context, number string) error {
 
 // SubscribeTrunks registers f for every committed change of trunks and numbers,
 // whichever server made it. f must not wait.
-func (s *Store) SubscribeTrunks(f func()) { s.feed.subscribeTrunks(f) }
+func (s *Store) SubscribeTrunks(f func()) { subscribe(s.feed, &s.feed.trunks, f) }
 
 // updateTrunks is update for a change of trunks or numbers.
 func (s *Store) updateTrunks(ctx context.Context, f func(context.Context, *tx) error) error {

@@ -38,6 +38,26 @@ func (t *tx) one(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
+// joined is the key of a context whose changes are parts of a *tx.
+type joined struct{}
+
+// part runs f as a part of the job, undone by itself when it fails.
+func (t *tx) part(ctx context.Context, f func(context.Context, *tx) error) error {
+	if _, err := t.exec(ctx, "SAVEPOINT part"); err != nil {
+		return err
+	}
+	before := t.entry
+	err := f(ctx, t)
+	if err != nil {
+		t.entry = before
+		if _, undo := t.exec(ctx, "ROLLBACK TO part"); undo != nil {
+			return errors.Join(err, undo)
+		}
+	}
+	_, end := t.exec(ctx, "RELEASE part")
+	return errors.Join(err, end)
+}
+
 func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
 	hash := t.keys.HashToken(token)
 	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -70,6 +90,7 @@ func (t *tx) DeleteAccount(ctx context.Context, before account.Account) error {
 		return err
 	}
 	t.entry.accounts = append(t.entry.accounts, account.AccountChange{Before: before})
+	t.entry.webhooks = true // its own went with it
 	return nil
 }
 

@@ -59,6 +59,10 @@ func (s *Store) WebhooksOf(ctx context.Context, owner string) ([]webhook.Webhook
 // Webhooks lists all webhooks.
 func (s *Store) Webhooks(ctx context.Context) ([]webhook.Webhook, error) { return s.webhooks(ctx, ``) }
 
+// SubscribeWebhooks registers f for every committed change of webhooks,
+// whichever server made it. f must not wait.
+func (s *Store) SubscribeWebhooks(f func()) { subscribe(s.feed, &s.feed.webhooks, f) }
+
 // InsertWebhook adds a webhook unless the owner has limit of them.
 func (s *Store) InsertWebhook(ctx context.Context, w webhook.Webhook, limit int) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
@@ -69,6 +73,7 @@ func (s *Store) InsertWebhook(ctx context.Context, w webhook.Webhook, limit int)
 		if n >= limit {
 			return webhook.ErrTooMany
 		}
+		t.entry.webhooks = true
 		_, err := t.exec(ctx, `INSERT INTO webhooks (`+webhookColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			w.ID, w.Owner, w.URL, webhook.FormatEvents(w.Events), w.Enabled, w.DisabledReason, t.keys.SealWebhook(w.ID, w.Secret),
 			w.StartedAfter.String(), w.CreatedAt.Unix(), nullTime(w.LastSuccessAt), nullTime(w.FailingSince), w.LastError)
@@ -93,6 +98,7 @@ func (s *Store) UpdateWebhook(ctx context.Context, id string, change func(*webho
 			return err
 		}
 		after = w
+		t.entry.webhooks = true
 		return t.one(ctx, `UPDATE webhooks SET url = ?, events = ?, enabled = ?, disabled_reason = ?, failing_since = ? WHERE id = ?`,
 			w.URL, webhook.FormatEvents(w.Events), w.Enabled, w.DisabledReason, nullTime(w.FailingSince), id)
 	})
@@ -102,6 +108,7 @@ func (s *Store) UpdateWebhook(ctx context.Context, id string, change func(*webho
 // DeleteWebhook deletes a webhook with its progress.
 func (s *Store) DeleteWebhook(ctx context.Context, id string) error {
 	return s.update(ctx, func(ctx context.Context, t *tx) error {
+		t.entry.webhooks = true
 		return t.one(ctx, `DELETE FROM webhooks WHERE id = ?`, id)
 	})
 }

@@ -263,8 +263,7 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 	e := entry{number: b.told + int64(len(b.entries)) + 1}
 	for _, j := range batch {
 		if j.err == nil && j.panicked == nil {
-			e.accounts, e.endpoints = append(e.accounts, j.entry.accounts...), append(e.endpoints, j.entry.endpoints...)
-			e.trunks = e.trunks || j.entry.trunks
+			e.add(&j.entry)
 		}
 	}
 	if e.empty() {

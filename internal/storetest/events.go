@@ -106,6 +106,47 @@ func (s *suite) again(t *testing.T) {
 	s.Store = s.mustOpen(t)
 }
 
+// webhookChanges: every one is told, whatever made it, and none that failed.
+func webhookChanges(t *testing.T, s *suite) {
+	ctx := t.Context()
+	store := s.Store.(webhook.Store)
+	told := 0
+	store.SubscribeWebhooks(func() { told++ })
+	main, sub := s.account(t, "MA_AAAAAAAA", ""), s.account(t, "SA_BBBBBBBB", "MA_AAAAAAAA")
+	of := func(id string, owner account.Account) webhook.Webhook {
+		return webhook.Webhook{ID: id, Owner: owner.AuthID, URL: "https://example.com/", Events: []string{"*"}, StartedAfter: event.ID{1}, CreatedAt: birth}
+	}
+	update := func(id string) func() error {
+		return func() error {
+			_, err := store.UpdateWebhook(ctx, id, func(*webhook.Webhook) error { return nil })
+			return err
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		do    func() error
+		err   error
+		tells int
+	}{
+		{"insert", func() error { return store.InsertWebhook(ctx, of("WH_1", main), 1) }, nil, 1},
+		{"one too many", func() error { return store.InsertWebhook(ctx, of("WH_2", main), 1) }, webhook.ErrTooMany, 0},
+		{"another account's", func() error { return store.InsertWebhook(ctx, of("WH_3", sub), 1) }, nil, 1},
+		{"update", update("WH_1"), nil, 1},
+		{"update of none", update("WH_9"), account.ErrNotFound, 0},
+		{"progress is no change", func() error { return store.SaveWebhookProgress(ctx, "here", []webhook.Progress{{ID: "WH_1"}}) }, nil, 0},
+		{"deletion", func() error { return store.DeleteWebhook(ctx, "WH_1") }, nil, 1},
+		{"deletion of none", func() error { return store.DeleteWebhook(ctx, "WH_1") }, account.ErrNotFound, 0},
+		{"deletion with its account", func() error {
+			return s.Update(ctx, func(ctx context.Context, tx account.Tx) error { return tx.DeleteAccount(ctx, sub) })
+		}, nil, 1},
+	} {
+		told = 0
+		if err := c.do(); !errors.Is(err, c.err) || told != c.tells {
+			t.Errorf("%s: %v, told %d times, want %d", c.name, err, told, c.tells)
+		}
+	}
+}
+
 func webhooks(t *testing.T, s *suite) {
 	ctx := t.Context()
 	store := func() webhook.Store {
@@ -191,50 +232,6 @@ func webhooks(t *testing.T, s *suite) {
 		}()} {
 		if !errors.Is(err, account.ErrNotFound) {
 			t.Error(err)
-		}
-	}
-}
-
-// answers: to requests with a key, sealed, for a day.
-func answers(t *testing.T, s *suite) {
-	type keeper interface {
-		Answer(ctx context.Context, authID, path, key string) (account.Answer, error)
-		SaveAnswer(ctx context.Context, authID, path, key string, a account.Answer) error
-		DropAnswers(ctx context.Context, now time.Time) error
-	}
-	store := func() keeper {
-		k, ok := s.Store.(keeper)
-		if !ok {
-			t.Fatal("the store keeps no answers")
-		}
-		return k
-	}
-	ctx := t.Context()
-	main := s.account(t, "MA_AAAAAAAA", "").AuthID
-	now := time.Unix(1_700_000_000, 0).UTC()
-	one := account.Answer{Request: [32]byte{1}, Status: 201, APIID: "550e8400-e29b-41d4-a716-446655440000", Body: []byte(`{"a":1}`), At: now}
-	two := one
-	two.Status, two.At = 202, now.Add(time.Hour)
-	for path, a := range map[string]account.Answer{"/one": one, "/two": two} {
-		for range 2 { // the later one stays
-			if err := store().SaveAnswer(ctx, main, path, "key", a); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	if err := store().SaveAnswer(ctx, "MA_ZZZZZZZZ", "/one", "key", one); !errors.Is(err, account.ErrNotFound) {
-		t.Error(err)
-	}
-	s.again(t)
-	if got, err := store().Answer(ctx, main, "/one", "key"); err != nil || !reflect.DeepEqual(got, one) {
-		t.Errorf("%+v, %v", got, err)
-	}
-	if err := store().DropAnswers(ctx, now.Add(account.AnswerAge)); err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]error{"/one": account.ErrNotFound, "/two": nil, "/three": account.ErrNotFound} {
-		if _, err := store().Answer(ctx, main, path, "key"); !errors.Is(err, want) {
-			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

@@ -62,7 +62,7 @@ const (
 	longestPause = 10 * time.Minute // a little less or more: not all at once
 	giveUp       = 24 * time.Hour   // of failing, after which a webhook is disabled
 
-	refreshEvery = 10 * time.Second // to see what other servers changed
+	refreshEvery = 10 * time.Second // to read webhooks again that could not be read
 	saveEvery    = time.Second
 	idleEvery    = 5 * time.Minute // from one time an idle webhook's place is kept to the next
 )
@@ -85,11 +85,13 @@ func NewDeliverer(cfg Config) *Deliverer {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Deliverer{cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}}
+	d := &Deliverer{cfg: cfg, wake: make(chan struct{}, 1), runners: map[string]*runner{}}
+	cfg.Store.SubscribeWebhooks(d.changed)
+	return d
 }
 
-// Changed tells that a webhook was made, changed or deleted.
-func (d *Deliverer) Changed() {
+// changed has Run look what webhooks there are.
+func (d *Deliverer) changed() {
 	select {
 	case d.wake <- struct{}{}:
 	default:
@@ -220,7 +222,6 @@ func (d *Deliverer) disable(ctx context.Context, id, reason string) bool {
 		return false
 	}
 	d.disabled.Add(1)
-	d.Changed()
 	return true
 }
 
@@ -262,7 +263,7 @@ func (d *Deliverer) RedeliverAfter(ctx context.Context, w Webhook, id event.ID) 
 	d.saveMu.Lock()
 	err := d.cfg.Store.SaveWebhookProgress(ctx, d.cfg.Origin, []Progress{{ID: w.ID, Done: id, Result: r.result()}})
 	d.saveMu.Unlock()
-	d.Changed() // begins it again, there or where it was
+	d.changed() // begins it again, there or where it was
 	return err
 }
 

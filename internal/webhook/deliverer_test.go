@@ -106,6 +106,15 @@ type store struct {
 	hooks map[string]Webhook
 	done  map[string]event.ID
 	down  bool
+	told  []func()
+}
+
+func (s *store) SubscribeWebhooks(f func()) { s.told = append(s.told, f) }
+
+func (s *store) tell() {
+	for _, f := range s.told {
+		f()
+	}
 }
 
 var errDown = errors.New("no database")
@@ -154,6 +163,7 @@ func (s *store) UpdateWebhook(_ context.Context, id string, change func(*Webhook
 	err := change(&w)
 	if err == nil {
 		s.hooks[id] = w
+		s.tell()
 	}
 	return w, err
 }
@@ -369,7 +379,7 @@ func TestGivesUp(t *testing.T) {
 		if w.target.tries != tries {
 			t.Error("a disabled webhook is called")
 		}
-		s := NewService(w.store, func(string) string { return "" }, w.log.Last, w.Changed, nil)
+		s := NewService(w.store, func(string) string { return "" }, w.log.Last, nil)
 		w.target.status["1"] = 200
 		w.target.got = nil
 		if _, err := s.Update(t.Context(), account.Account{AuthID: "MA_1"}, "WH_1", Spec{Enabled: account.Some(true)}); err != nil {
@@ -453,7 +463,7 @@ func TestRedeliver(t *testing.T) {
 		if err := w.store.DeleteWebhook(t.Context(), "WH_1"); err != nil {
 			t.Fatal(err)
 		}
-		w.Changed()
+		w.store.tell()
 		synctest.Wait()
 		if err := w.Redeliver(hook, made[0].ID); !errors.Is(err, ErrDisabled) {
 			t.Error(err)

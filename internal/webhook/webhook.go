@@ -68,6 +68,9 @@ type Store interface {
 	// FailingSince that change makes into the webhook.
 	UpdateWebhook(ctx context.Context, id string, change func(*Webhook) error) (Webhook, error)
 	DeleteWebhook(ctx context.Context, id string) error
+	// SubscribeWebhooks has f called after every change of these three, and
+	// after those of other servers. f must not wait.
+	SubscribeWebhooks(f func())
 
 	// WebhookProgress returns how far the server with this log has come, by id.
 	WebhookProgress(ctx context.Context, origin string) (map[string]event.ID, error)
@@ -88,20 +91,19 @@ type Spec struct {
 
 // Service applies the rules. It is safe for concurrent use.
 type Service struct {
-	store  Store
-	check  func(url string) string // what is wrong with a target; "" when nothing is
-	last   func() event.ID
-	change func() // told after every change
-	now    func() time.Time
+	store Store
+	check func(url string) string // what is wrong with a target; "" when nothing is
+	last  func() event.ID
+	now   func() time.Time
 }
 
 // NewService makes a Service. check looks at targets, last returns the youngest
-// event, changed is called after every change. A nil now means time.Now.
-func NewService(store Store, check func(url string) string, last func() event.ID, changed func(), now func() time.Time) *Service {
+// event. A nil now means time.Now.
+func NewService(store Store, check func(url string) string, last func() event.ID, now func() time.Time) *Service {
 	if now == nil {
 		now = time.Now
 	}
-	return &Service{store: store, check: check, last: last, change: changed, now: now}
+	return &Service{store: store, check: check, last: last, now: now}
 }
 
 // Create makes a webhook of the owner. Errors are *account.Invalid and
@@ -118,7 +120,6 @@ func (s *Service) Create(ctx context.Context, owner account.Account, spec Spec) 
 	if err := s.store.InsertWebhook(ctx, w, MaxPerAccount); err != nil {
 		return Webhook{}, fmt.Errorf("create webhook: %w", err)
 	}
-	s.change()
 	return w, nil
 }
 
@@ -180,17 +181,12 @@ func (s *Service) Webhooks(ctx context.Context, owner account.Account) ([]Webhoo
 // Update changes one of the owner's: all of the spec or nothing. One that was
 // disabled goes on where it stopped.
 func (s *Service) Update(ctx context.Context, owner account.Account, id string, spec Spec) (Webhook, error) {
-	w, err := s.store.UpdateWebhook(ctx, id, func(w *Webhook) error {
+	return s.store.UpdateWebhook(ctx, id, func(w *Webhook) error {
 		if w.Owner != owner.AuthID {
 			return account.ErrNotFound
 		}
 		return s.apply(spec, w)
 	})
-	if err != nil {
-		return Webhook{}, err
-	}
-	s.change()
-	return w, nil
 }
 
 // Delete deletes one of the owner's.
@@ -198,11 +194,7 @@ func (s *Service) Delete(ctx context.Context, owner account.Account, id string) 
 	if _, err := s.Webhook(ctx, owner, id); err != nil {
 		return err
 	}
-	if err := s.store.DeleteWebhook(ctx, id); err != nil {
-		return err
-	}
-	s.change()
-	return nil
+	return s.store.DeleteWebhook(ctx, id)
 }
 
 // FormatEvents writes patterns as one text, ParseEvents reads it.
