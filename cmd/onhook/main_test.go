@@ -143,7 +143,7 @@ func usernames(t *testing.T, info devInfo) (names []string) {
 
 func get(t *testing.T, info devInfo) (status int, body []byte) {
 	t.Helper()
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 60 * time.Second}
 	req, err := http.NewRequest("GET", info.APIURL+"/v1/Account/"+info.AuthID+"/Endpoint/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -163,7 +163,7 @@ func TestEventStreamsAreLimited(t *testing.T) {
 		for l.lines.Scan() {
 		}
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(30 * time.Second); ; {
 		if rec := w.do(w.request("main", "GET", path, "")); rec.Code == 200 {
 			break
 		} else if time.Now().After(deadline) {

@@ -92,7 +92,7 @@ func noRoom(err error) bool {
 // lockFolder takes the folder for this process until the file is closed or the
 // process ends, however it ends.
 func lockFolder(dir string) (io.Closer, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

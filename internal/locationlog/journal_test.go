@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -50,6 +53,31 @@ func TestInUse(t *testing.T) {
 	}
 	if err := open(t, Config{Dir: dir}).Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Files of somebody else are left alone, and told: they may be the registrations
+// of another journal.
+func TestStrangeFiles(t *testing.T) {
+	dir := t.TempDir()
+	var told bytes.Buffer
+	cfg := Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&told, nil))}
+	j := open(t, cfg)
+	if err := errors.Join(j.Commit([]location.Record{rec(1, "a")}), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, cfg).Close(); err != nil || told.Len() > 0 {
+		t.Errorf("its own files: %v %s", err, &told)
+	}
+	other := filepath.Join(dir, "MANIFEST-000001")
+	if err := os.WriteFile(other, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, cfg).Close(); err != nil || !strings.Contains(told.String(), "files=[MANIFEST-000001]") || !strings.Contains(told.String(), dir) {
+		t.Errorf("%v %s", err, &told)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
 	}
 }
 

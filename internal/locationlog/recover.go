@@ -71,9 +71,13 @@ func (j *Journal) find() ([]found, error) {
 		return nil, err
 	}
 	var all []found
+	var strange []string
 	for _, name := range names {
 		number, ok := segmentNumber(name)
 		if !ok {
+			if name != lockName && name != newName && name != spareName {
+				strange = append(strange, name)
+			}
 			continue
 		}
 		f, err := j.disk.open(name)
@@ -86,6 +90,10 @@ func (j *Journal) find() ([]found, error) {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		all = append(all, s)
+	}
+	if len(strange) > 0 {
+		j.log.Warn("there are files in the journal's folder that are not the journal's; what they hold, such as the registrations of an earlier version, is not read",
+			"dir", j.dir, "files", strange[:min(len(strange), 5)])
 	}
 	slices.SortFunc(all, func(a, b found) int { return int(int64(a.number) - int64(b.number)) })
 	return all, nil

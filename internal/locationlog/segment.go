@@ -30,6 +30,8 @@ const (
 	suffix = ".journal"
 	// spareName is a file that waits to become a segment: one compacted away.
 	spareName = "spare"
+	// lockName is what keeps other processes out.
+	lockName = "lock"
 	// newName is a segment in the making.
 	newName = "new"
 )

@@ -25,7 +25,7 @@ func TestCallEvents(t *testing.T) {
 	in.calls.Publish(callrecord.Event{Type: callrecord.Started, Record: r, At: now})
 	in.calls.Publish(callrecord.Event{Type: callrecord.Started, Record: &other, At: now})
 	in.calls.Publish(callrecord.Event{Type: callrecord.Ended, Record: &ended, At: now})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for _, s := range []interface {
 		Next(context.Context) (event.Event, error)

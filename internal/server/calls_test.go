@@ -37,7 +37,7 @@ func (s socket) call() {
 // eventually gets a path until the answer is right.
 func (in *instance) eventually(t *testing.T, path string, right func(map[string]any) bool) map[string]any {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		body := in.get(t, path)
 		if right(body) {
 			return body
@@ -110,7 +110,7 @@ func TestCallRangAtRestart(t *testing.T) {
 	bob.send(strings.Replace(ok(bob.receive("INVITE "), bob.LocalAddr()), "200 OK", "180 Ringing", 1))
 	caller.receive("SIP/2.0 180")
 	journalled := func() bool { n, err := countRecords(in); return err == nil && n == 2 } // the epochs and the call
-	for end := time.Now().Add(5 * time.Second); !journalled(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !journalled(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the call is not in the journal")
 		}

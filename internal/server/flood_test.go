@@ -39,7 +39,7 @@ func (s sender) options(t *testing.T, n int) {
 func (s sender) answers(t *testing.T, n int) {
 	t.Helper()
 	buf := make([]byte, 65536)
-	if err := s.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := s.conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	for i := range n {

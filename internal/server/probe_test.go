@@ -48,13 +48,13 @@ func TestProbes(t *testing.T) {
 	}
 	await := func(state string) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); binding()["state"] != state; <-time.After(50 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); binding()["state"] != state; <-time.After(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("still %v, want %s", binding(), state)
 			}
 		}
 	}
-	probe := in.received(t, "OPTIONS sip:bob@", 10*time.Second)
+	probe := in.received(t, "OPTIONS sip:bob@", 30*time.Second)
 	lines := strings.Split(probe, "\r\n")
 	answer := "SIP/2.0 486 Busy Here\r\n"
 	for _, l := range lines[1:] {
@@ -82,7 +82,7 @@ func TestProbes(t *testing.T) {
 	if _, err := in.client.Write(stun); err != nil {
 		t.Fatal(err)
 	}
-	in.received(t, "\x01\x01", 10*time.Second)
+	in.received(t, "\x01\x01", 30*time.Second)
 	if b := binding(); b["state"] != "reachable" {
 		t.Errorf("after a keepalive %v", b)
 	}

@@ -36,7 +36,7 @@ func (s socket) send(msg string) {
 // receive waits for a message that begins so, passing over others.
 func (s socket) receive(start string) string {
 	s.t.Helper()
-	if err := s.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := s.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		s.t.Fatal(err)
 	}
 	buf := make([]byte, 65536)

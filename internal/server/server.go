@@ -398,6 +398,7 @@ func (s *Server) stop(ctx context.Context) error {
 	defer cancel()
 	var err error
 	if s.api.Shutdown(deadline) != nil { // time is over: those that are left are cut
+		s.logger.Warn("API requests are cut off", "after", wait)
 		err = s.api.Close()
 	}
 	tick := time.NewTicker(drainPoll)

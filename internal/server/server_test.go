@@ -83,7 +83,7 @@ func (in *instance) exchange(t *testing.T, msg string) string {
 	if _, err := io.WriteString(in.client, strings.ReplaceAll(msg, "\n", "\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	if err := in.client.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := in.client.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	buf := make([]byte, 65536)

@@ -13,7 +13,12 @@ import (
 	"onhook/internal/sip"
 )
 
-const short = 60 * time.Millisecond
+// short is a deadline that passes soon, long one that a connection must not miss
+// while the machine is busy with something else.
+const (
+	short = 60 * time.Millisecond
+	long  = 16 * short
+)
 
 // A client that connects and says nothing, says only keepalives, or never ends
 // its message is cut off.
@@ -40,6 +45,9 @@ func TestSilentClients(t *testing.T) {
 				}
 			})
 		}
+	}
+	deadlines = func(c *Config) {
+		c.Deadlines = Deadlines{FirstMessage: long, Message: short, Linger: short}
 	}
 	t.Run("keepalives are no message", func(t *testing.T) {
 		s := start(t, []Listener{listen(sip.TCP, "127.0.0.1")}, deadlines)
@@ -69,7 +77,7 @@ func TestIdleConnections(t *testing.T) {
 	for _, tr := range []sip.Transport{sip.TCP, sip.WSS} {
 		t.Run(tr.String(), func(t *testing.T) {
 			s := start(t, []Listener{listen(tr, "127.0.0.1")}, func(c *Config) {
-				c.Deadlines = Deadlines{Idle: 4 * short, Linger: short}
+				c.Deadlines = Deadlines{Idle: long, Linger: short}
 			})
 			bound, unbound := s.peer(0, tr), s.peer(0, tr)
 			bound.send(options(tr.String(), "a"))
@@ -83,7 +91,7 @@ func TestIdleConnections(t *testing.T) {
 			begun := time.Now()
 			tick := time.NewTicker(short)
 			defer tick.Stop()
-			for range 8 {
+			for range 20 {
 				<-tick.C
 				unbound.send("\r\n\r\n")
 				unbound.expect("\r\n")
@@ -92,7 +100,7 @@ func TestIdleConnections(t *testing.T) {
 			if e.flow != other || !errors.Is(e.err, ErrIdle) {
 				t.Fatalf("closed %+v", e)
 			}
-			if lived := time.Since(begun); lived < 11*short {
+			if lived := time.Since(begun); lived < 19*short+long {
 				t.Fatalf("closed after %v in spite of keepalives", lived)
 			}
 			bound.send(options(tr.String(), "c"))
@@ -115,12 +123,12 @@ func TestWatchedConnections(t *testing.T) {
 			p.send(options(tr.String(), "a"))
 			flow := s.next(t, "message").flow
 			s.SetBound(flow, true)
-			s.Watch(flow, 4*short)
-			s.Watch(flow, 4*short) // as every refresh does
+			s.Watch(flow, long)
+			s.Watch(flow, long) // as every refresh does
 			begun := time.Now()
 			tick := time.NewTicker(short)
 			defer tick.Stop()
-			for range 8 {
+			for range 20 {
 				<-tick.C
 				p.send("\r\n\r\n")
 				p.expect("\r\n")
@@ -128,7 +136,7 @@ func TestWatchedConnections(t *testing.T) {
 			if e := s.next(t, "closed"); e.flow != flow || !errors.Is(e.err, ErrPeerVanished) {
 				t.Fatalf("closed %+v", e)
 			}
-			if lived := time.Since(begun); lived < 11*short {
+			if lived := time.Since(begun); lived < 19*short+long {
 				t.Fatalf("closed after %v in spite of keepalives", lived)
 			}
 		})
@@ -140,7 +148,7 @@ func TestStuckHandshakes(t *testing.T) {
 	for _, tr := range []sip.Transport{sip.TLS, sip.WS, sip.WSS} {
 		t.Run(tr.String(), func(t *testing.T) {
 			s := start(t, []Listener{listen(tr, "127.0.0.1")}, func(c *Config) {
-				c.Deadlines = Deadlines{Handshake: 500 * time.Millisecond, Linger: short}
+				c.Deadlines = Deadlines{Handshake: 4 * long, Linger: short}
 			})
 			var stuck []net.Conn
 			for range 20 {

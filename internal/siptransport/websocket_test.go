@@ -4,7 +4,6 @@ import (
 	"io"
 	"strings"
 	"testing"
-	"time"
 
 	"onhook/internal/sip"
 )
@@ -198,11 +197,11 @@ func TestHandshakeVariants(t *testing.T) {
 
 // The server pings; a peer that answers stays, one that does not is gone.
 func TestServerPings(t *testing.T) {
-	s := webServer(t, func(c *Config) { c.PingInterval = 200 * time.Millisecond })
+	s := webServer(t, func(c *Config) { c.PingInterval = long })
 	w := s.web(s.dialTCP(0))
 	w.frame(fin|opText, options("WS", "a"))
 	s.SetBound(s.next(t, "message").flow, true)
-	for range 4 {
+	for range 2 {
 		w.expectFrame(fin|opPing, "")
 		w.frame(fin|opPong, "")
 	}

@@ -144,7 +144,7 @@ func (p *Phone) start(dir, program, modules, caFile, password, parameters string
 	if p.process, err = devserver.Command(cmd); err != nil {
 		return err
 	}
-	err = devserver.Until(10*time.Second, func() error {
+	err = devserver.Until(30*time.Second, func() error {
 		select {
 		case <-p.process.Done():
 			return devserver.Final(fmt.Errorf("it ended: %v\n%s", p.process.Err(), p.Log()))
@@ -287,7 +287,7 @@ func (p *Phone) Command(t testing.TB, command, params string) string {
 		t.Fatalf("%s: %s: %v\n%s", p.name, command, err, p.Log())
 	}
 	var answer string
-	if !p.wait(5*time.Second, func() bool {
+	if !p.wait(30*time.Second, func() bool {
 		if len(p.answers) > before {
 			answer = p.answers[before]
 			return true
@@ -323,7 +323,7 @@ func (p *Phone) VideoPackets(t testing.TB) (sent, received int) {
 // summary the phone prints.
 func (p *Phone) Totals(t testing.TB) (sent, received int) {
 	t.Helper()
-	err := devserver.Until(5*time.Second, func() error {
+	err := devserver.Until(30*time.Second, func() error {
 		if !totals.MatchString(p.Log()) {
 			return fmt.Errorf("%s printed no summary of the call:\n%s", p.name, p.Log())
 		}

@@ -13,8 +13,8 @@ import (
 func TestMain(m *testing.M) { os.Exit(devserver.Main(m)) }
 
 const (
-	registerLimit = 10 * time.Second
-	callLimit     = 15 * time.Second
+	registerLimit = 30 * time.Second
+	callLimit     = 30 * time.Second
 	audioPackets  = 100 // two seconds of speech
 )
 

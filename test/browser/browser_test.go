@@ -42,7 +42,7 @@ func registerToAnswer(t *testing.T, s *devserver.Server, p *Page, url string, e 
 func flows(t *testing.T, alice, bob *Page, kind string, packets int) {
 	t.Helper()
 	for name, page := range map[string]*Page{"alice": alice, "bob": bob} {
-		err := devserver.Until(20*time.Second, func() error {
+		err := devserver.Until(60*time.Second, func() error {
 			n, err := page.packets(kind)
 			if err == nil && (n.Sent < packets || n.Received < packets) {
 				err = fmt.Errorf("%s has sent %d %s packets and received %d", name, n.Sent, kind, n.Received)

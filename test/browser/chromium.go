@@ -26,8 +26,8 @@ import (
 var phoneHTML []byte
 
 const (
-	startLimit   = 40 * time.Second
-	commandLimit = 30 * time.Second
+	startLimit   = 90 * time.Second
+	commandLimit = 60 * time.Second
 )
 
 var flags = []string{

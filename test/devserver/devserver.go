@@ -38,7 +38,7 @@ type Info struct {
 
 // startLimit bounds the wait for dev.json: a loaded machine with two cores, a
 // first start that makes keys and certificates.
-const startLimit = 30 * time.Second
+const startLimit = 60 * time.Second
 
 // Server is one running `onhook dev`.
 type Server struct {
@@ -112,10 +112,11 @@ func (s *Server) PID() int { return s.process.cmd.Process.Pid }
 // Kill ends the server as a power cut would and waits for it.
 func (s *Server) Kill() { s.process.Kill() }
 
-// Terminate asks the server to drain and end, and fails the test when it has
-// not ended, cleanly, within limit.
-func (s *Server) Terminate(t testing.TB, limit time.Duration) {
+// Terminate asks the server to drain and end, and fails the test when it does
+// not, cleanly.
+func (s *Server) Terminate(t testing.TB) {
 	t.Helper()
+	const limit = 60 * time.Second
 	s.process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.process.Done():

@@ -41,7 +41,7 @@ type Stream struct {
 }
 
 // eventLimit is how long a test waits for one event.
-const eventLimit = 15 * time.Second
+const eventLimit = 30 * time.Second
 
 // Open opens a stream after the event with an id, "" for what comes.
 func Open(t testing.TB, s *devserver.Server, after string) *Stream {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"onhook/test/devserver"
 	"onhook/test/sippeer"
@@ -119,7 +119,8 @@ func TestKilledInTheMiddle(t *testing.T) {
 func TestDrainEndsStreams(t *testing.T) {
 	s := devserver.Start(t)
 	Open(t, s, "")
-	began := time.Now()
-	s.Terminate(t, 8*time.Second) // the server would wait for 10
-	t.Logf("drained in %v", time.Since(began))
+	s.Terminate(t)
+	if strings.Contains(s.Log(), "cut off") {
+		t.Errorf("the stream held up the drain:\n%s", s.Log())
+	}
 }

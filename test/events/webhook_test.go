@@ -26,7 +26,7 @@ func TestWebhook(t *testing.T) {
 		t.Errorf("of before the webhook came %v", got)
 	}
 	var shown Webhook
-	if err := devserver.Until(5*time.Second, func() error {
+	if err := devserver.Until(30*time.Second, func() error {
 		if _, err := s.API("GET", "Webhook/"+hook.ID+"/", nil, &shown); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func TestWebhook(t *testing.T) {
 	if status, err := s.API("POST", "Webhook/"+hook.ID+"/redeliver", map[string]any{"event_id": r.events[0].ID}, nil); err != nil || status != 202 {
 		t.Fatal(status, err)
 	}
-	if err := devserver.Until(5*time.Second, func() error {
+	if err := devserver.Until(30*time.Second, func() error {
 		if r.Tries() == tries {
 			return errors.New("nothing came again")
 		}
@@ -74,7 +74,7 @@ func TestTargetFailsForAWhile(t *testing.T) {
 	s.Kill()
 	s = devserver.StartIn(t, dir)
 	change(5)
-	if err := devserver.Until(10*time.Second, func() error {
+	if err := devserver.Until(30*time.Second, func() error {
 		if r.Tries() < 10 {
 			return fmt.Errorf("%d attempts", r.Tries())
 		}

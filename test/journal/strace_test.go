@@ -27,7 +27,7 @@ func trace(t *testing.T, s *devserver.Server) (stop func(answers int) []event) {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Kill)
-	err = devserver.Until(10*time.Second, func() error {
+	err = devserver.Until(30*time.Second, func() error {
 		select {
 		case <-p.Done():
 			return devserver.Final(fmt.Errorf("strace ended: %v", p.Err()))
@@ -45,7 +45,7 @@ func trace(t *testing.T, s *devserver.Server) (stop func(answers int) []event) {
 		t.Fatal(err)
 	}
 	return func(answers int) (found []event) {
-		err := devserver.Until(10*time.Second, func() error {
+		err := devserver.Until(30*time.Second, func() error {
 			raw, err := os.ReadFile(out)
 			if err != nil {
 				return err

@@ -72,7 +72,7 @@ func Start(t testing.TB) *Server {
 		}
 		s.process.Kill()
 	})
-	err = devserver.Until(20*time.Second, func() error {
+	err = devserver.Until(60*time.Second, func() error {
 		select {
 		case <-s.process.Done():
 			return devserver.Final(fmt.Errorf("the server Kamailio ended: %v\n%s", s.process.Err(), s.process.Log()))

@@ -93,7 +93,7 @@ func trunkList(t *testing.T, s *devserver.Server) string {
 // waitRegistered waits until we are registered with the carrier.
 func waitRegistered(t *testing.T, s *devserver.Server) {
 	t.Helper()
-	err := devserver.Until(10*time.Second, func() error {
+	err := devserver.Until(30*time.Second, func() error {
 		if up := metric(t, s, `onhook_trunk_registered{trunk="carrier"}`); up != "1" {
 			return fmt.Errorf("trunk_registered is %q", up)
 		}

@@ -16,7 +16,7 @@ import (
 	"onhook/test/devserver"
 )
 
-const keepaliveLimit = 5 * time.Second
+const keepaliveLimit = 30 * time.Second
 
 // RFC 5626 4.4.1: a double CRLF is answered with one.
 func TestStreamKeepalive(t *testing.T) {

@@ -18,7 +18,7 @@ func TestKeepaliveIsSeen(t *testing.T) {
 			e := s.CreateEndpoint(t, "seen_"+transport, nil)
 			p := phone(t, s, transport, e)
 			register(t, p, 300, 200)
-			err := devserver.Until(10*time.Second, func() error {
+			err := devserver.Until(30*time.Second, func() error {
 				if err := p.SendRaw([]byte("\r\n\r\n")); err != nil {
 					return devserver.Final(err)
 				}

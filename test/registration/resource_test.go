@@ -29,7 +29,7 @@ func TestRegistrationResource(t *testing.T) {
 	if status, _ := s.API("DELETE", path+all[1].ID+"/", nil, nil); status != http.StatusNoContent {
 		t.Errorf("ending one: %d", status)
 	}
-	if err := tcp.WaitClosed(2 * time.Second); err != nil {
+	if err := tcp.WaitClosed(); err != nil {
 		t.Error(err)
 	}
 	if left := s.Bindings(t, e.ID); len(left) != 2 || left[0].ID != all[0].ID || left[1].ID != all[2].ID {
@@ -43,7 +43,7 @@ func TestRegistrationResource(t *testing.T) {
 	if status, _ := s.API("DELETE", path, nil, nil); status != http.StatusNoContent {
 		t.Errorf("ending all: %d", status)
 	}
-	if err := wss.WaitClosed(2 * time.Second); err != nil {
+	if err := wss.WaitClosed(); err != nil {
 		t.Error(err)
 	}
 	s.WaitRegistered(t, e.ID, false)
@@ -182,7 +182,7 @@ func TestPipelinedRegisters(t *testing.T) {
 				}
 			}
 			for i := 1; i <= n; i++ {
-				m, err := p.Take(10*time.Second, func(m *sippeer.Message) bool { return m.Status() >= 200 })
+				m, err := p.Take(30*time.Second, func(m *sippeer.Message) bool { return m.Status() >= 200 })
 				if err != nil {
 					t.Fatal(err)
 				}

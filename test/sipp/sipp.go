@@ -69,7 +69,7 @@ func (s Scenario) Run(t testing.TB) {
 	p := s.start(t, dir)
 	select {
 	case <-p.Done():
-	case <-time.After(70 * time.Second):
+	case <-time.After(120 * time.Second):
 		t.Fatalf("sipp %s still runs\n%s", s.File, report(p, dir))
 	}
 	if p.Err() != nil {

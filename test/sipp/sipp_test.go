@@ -93,7 +93,7 @@ func TestCalls(t *testing.T) {
 			if errors := stop(); errors != "" {
 				t.Errorf("the callee complains:\n%.4000s", errors)
 			}
-			err := devserver.Until(10*time.Second, func() error {
+			err := devserver.Until(30*time.Second, func() error {
 				var page struct{ Pagination struct{ Total int } }
 				_, err := s.API("GET", "cdr?per_page=1&hangup_cause=NORMAL_CLEARING&endpoint_id="+callee.ID, nil, &page)
 				if err == nil && page.Pagination.Total != calls {

@@ -27,7 +27,7 @@ type Target struct {
 }
 
 // dialLimit bounds connecting and handshakes.
-const dialLimit = 5 * time.Second
+const dialLimit = 30 * time.Second
 
 // Conn carries SIP messages over one of the five transports and keeps what
 // arrives in a mailbox.

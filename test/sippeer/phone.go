@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// answerLimit bounds the wait for an answer on a machine with two busy cores.
-const answerLimit = 5 * time.Second
+// waitLimit bounds the wait for what must happen, however busy the machine is.
+const waitLimit = 30 * time.Second
 
-// retransmitAfter is T1 (RFC 3261 17.1.1.1): over UDP a request is repeated
-// after it, then after twice as long, and so on.
-const retransmitAfter = 500 * time.Millisecond
+// Over UDP a request is repeated after T1, then after twice as long, and so on up
+// to T2 (RFC 3261 17.1.2.2).
+const t1, t2 = 500 * time.Millisecond, 4 * time.Second
 
 // Phone is a device: a connection, an account and one registration.
 type Phone struct {
@@ -153,14 +153,14 @@ func (p *Phone) Forget() {
 func (c *Conn) Ask(m *Message) (*Message, error) {
 	branch := m.Branch()
 	isFinal := func(r *Message) bool { return r.Status() >= 200 && r.Branch() == branch }
-	deadline := time.Now().Add(answerLimit)
-	wait := retransmitAfter
+	deadline := time.Now().Add(waitLimit)
+	wait := t1
 	for {
 		if err := c.Send(m); err != nil {
 			return nil, err
 		}
 		if c.Transport != "udp" {
-			wait = answerLimit
+			wait = waitLimit
 		}
 		resp, err := c.Take(min(wait, time.Until(deadline)), isFinal)
 		if err == nil {
@@ -169,7 +169,7 @@ func (c *Conn) Ask(m *Message) (*Message, error) {
 		if time.Now().After(deadline) || c.Transport != "udp" {
 			return nil, fmt.Errorf("no answer to %s: %w", m.Start, err)
 		}
-		wait *= 2
+		wait = min(2*wait, t2)
 	}
 }
 
@@ -195,11 +195,11 @@ func (c *Conn) Ping(domain string) error {
 }
 
 // WaitClosed waits until the server has ended the connection.
-func (c *Conn) WaitClosed(limit time.Duration) error {
+func (c *Conn) WaitClosed() error {
 	select {
 	case <-c.done:
 		return nil
-	case <-time.After(limit):
-		return errors.New("the connection is still open after " + limit.String())
+	case <-time.After(waitLimit):
+		return errors.New("the connection is still open after " + waitLimit.String())
 	}
 }

@@ -60,7 +60,7 @@ func verdicts(t *testing.T) []verdict {
 }
 
 // answerLimit bounds the wait for an answer.
-const answerLimit = 5 * time.Second
+const answerLimit = 30 * time.Second
 
 var viaHost = regexp.MustCompile(`(?i)((?:^|\n)(?:Via|v)[ \t]*:\s*SIP\s*/\s*[0-9.]+\s*/\s*[A-Z]+\s+)[^\s;,]+(\s*:\s*\d+)?`)
 
