@@ -27,8 +27,8 @@ var ours = map[string][]string{
 	"internal/siptrunk": {"internal/sip", "internal/sipauth", "internal/sipresolve", "internal/siptransaction", "internal/trunk"},
 	// nouns
 	"internal/account":    {},
-	"internal/location":   {"internal/sip"},
-	"internal/callrecord": {"internal/account"},
+	"internal/location":   {"internal/sip", "internal/feed"},
+	"internal/callrecord": {"internal/account", "internal/feed"},
 	// what happened, made of the nouns
 	"internal/event":    {"internal/account", "internal/location"},
 	"internal/eventlog": {"internal/event"},
@@ -38,6 +38,7 @@ var ours = map[string][]string{
 	// ground
 	"internal/config":     {"internal/trunk"},
 	"internal/metrics":    {},
+	"internal/feed":       {},
 	"internal/logging":    {},
 	"internal/floodguard": {},
 	"internal/authban":    {},
@@ -53,7 +54,7 @@ var ours = map[string][]string{
 	"internal/siptrace":       {"internal/sip"},
 	// what the server does with a request
 	"internal/sipprobe":  {"internal/sip", "internal/location"},
-	"internal/sipevent":  {"internal/sip", "internal/siptransaction", "internal/location", "internal/sipgruu"},
+	"internal/sipevent":  {"internal/sip", "internal/siptransaction", "internal/location", "internal/feed", "internal/sipgruu"},
 	"internal/sipgruu":   {"internal/sip", "internal/location"},
 	"internal/registrar": {"internal/sip", "internal/sipauth", "internal/location", "internal/sipgruu"},
 	"internal/routing":   {"internal/sip", "internal/account", "internal/location", "internal/sipgruu", "internal/trunk"},

@@ -143,7 +143,7 @@ func (x *Index) tell(batch []*change, err error) {
 		case len(c.rec) == 0:
 			x.forget(c)
 		}
-		x.publish(c.told(err))
+		x.feeds.Publish(c.told(err)...)
 		if c.editor != nil {
 			c.editor.Committed(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onhook/internal/feed"
 	"onhook/internal/location"
 	"onhook/internal/location/journaltest"
 	"onhook/internal/sip"
@@ -28,7 +29,7 @@ func TestFlowLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := journaltest.NewMemory()
 		x := start(t, location.Config{Journal: j})
-		feed := x.Subscribe(10)
+		told := x.Subscribe(10)
 		must(t, update(x, 1, set("sip:a@h", tcp, time.Hour)))
 		must(t, update(x, 1, set("sip:b@h", udp, time.Hour)))
 		must(t, update(x, 2, set("sip:c@h", tcp, time.Hour)))
@@ -42,7 +43,7 @@ func TestFlowLost(t *testing.T) {
 		if v, _ := j.Get(2, nil); len(v) != 0 {
 			t.Error("the journal still holds the lost binding")
 		}
-		events(t, feed, location.Registered, location.Registered, location.Registered, location.FlowLost, location.FlowLost)
+		events(t, told, location.Registered, location.Registered, location.Registered, location.FlowLost, location.FlowLost)
 		x.FlowClosed(tcp) // once more changes nothing
 		x.FlowClosed(udp)
 		expect(t, x, 1, "sip:b@h")
@@ -72,7 +73,7 @@ func TestFlowLostOfListeningPhone(t *testing.T) {
 func TestWebSocketGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := start(t, location.Config{})
-		feed := x.Subscribe(10)
+		told := x.Subscribe(10)
 		must(t, update(x, 1, set("sip:a@h", wss, time.Hour)))
 		must(t, update(x, 2, set("sip:a@h", wss, time.Hour)))
 		must(t, update(x, 3, set("sip:a@h", wss, 5*time.Second)))
@@ -95,9 +96,9 @@ func TestWebSocketGrace(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 		synctest.Wait()
-		events(t, feed, location.Registered, location.Registered, location.Registered, location.Expired, location.FlowLost)
+		events(t, told, location.Registered, location.Registered, location.Registered, location.Expired, location.FlowLost)
 		x.Close()
-		if _, err := feed.Next(t.Context()); !errors.Is(err, location.ErrFeedClosed) {
+		if _, err := told.Next(t.Context()); !errors.Is(err, feed.ErrClosed) {
 			t.Errorf("more events: %v", err)
 		}
 	})
@@ -175,7 +176,7 @@ func TestRestart(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 
 		x = start(t, location.Config{Journal: j})
-		feed := x.Subscribe(10)
+		told := x.Subscribe(10)
 		if b := x.Lookup(1, nil); len(b) != 1 || b[0] != before {
 			t.Errorf("UDP: %+v, was %+v", b, before)
 		}
@@ -201,7 +202,7 @@ func TestRestart(t *testing.T) {
 		if b := x.Lookup(5, nil); len(b) != 1 || b[0].State != location.Suspect || b[0].Lost() {
 			t.Errorf("a phone that listens: %+v", b)
 		}
-		events(t, feed, location.FlowLost)
+		events(t, told, location.FlowLost)
 		x.Close()
 	})
 }
@@ -217,53 +218,11 @@ func TestLoadRefusesDamage(t *testing.T) {
 	}
 }
 
-func TestFeedGap(t *testing.T) {
-	x := start(t, location.Config{})
-	defer x.Close()
-	feed, other := x.Subscribe(3), x.Subscribe(100)
-	for i := range 10 {
-		must(t, update(x, 1, set(fmt.Sprint("sip:", i, "@h"), udp, time.Hour)))
-	}
-	next := func() string {
-		e, err := feed.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if e.Type == location.Gap {
-			return fmt.Sprint("gap ", e.Missed)
-		}
-		return e.Binding.Contact
-	}
-	got := []string{next(), next()}
-	must(t, update(x, 1, set("sip:10@h", udp, time.Hour))) // room again
-	got = append(got, next(), next(), next())
-	must(t, update(x, 1, set("sip:11@h", udp, time.Hour)))
-	got = append(got, next())
-	want := []string{"sip:0@h", "sip:1@h", "sip:2@h", "gap 7", "sip:10@h", "sip:11@h"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	if feed.Missed() != 7 || other.Missed() != 0 {
-		t.Errorf("missed %d and %d", feed.Missed(), other.Missed())
-	}
-	for i := range 5 { // a gap is told although no event follows
-		must(t, update(x, 2, set(fmt.Sprint("sip:", i, "@h"), udp, time.Hour)))
-	}
-	got = []string{next(), next(), next(), next()}
-	if got[3] != "gap 2" {
-		t.Errorf("%q", got)
-	}
-	feed.Close()
-	if _, err := feed.Next(t.Context()); !errors.Is(err, location.ErrFeedClosed) {
-		t.Error(err)
-	}
-}
-
 func TestRefreshEvents(t *testing.T) {
 	x := start(t, location.Config{RefreshEvents: true})
 	defer x.Close()
-	feed := x.Subscribe(3)
+	told := x.Subscribe(3)
 	must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
 	must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
-	events(t, feed, location.Registered, location.Refreshed)
+	events(t, told, location.Registered, location.Refreshed)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unsafe"
 
+	"onhook/internal/feed"
 	"onhook/internal/sip"
 )
 
@@ -73,9 +74,7 @@ type Index struct {
 	dirty      map[Key]struct{} // in memory otherwise than in the journal, to be written again
 	dirtyTried int64            // unix ms
 
-	feedMu      sync.Mutex
-	feeds       atomic.Pointer[[]*Feed]
-	feedsClosed bool
+	feeds feed.Feeds[Event]
 }
 
 type shard struct {
@@ -132,7 +131,6 @@ func New(cfg Config) *Index {
 	x.queue.wake, x.queue.enough = make(chan struct{}, 1), make(chan struct{}, 1)
 	x.heard.init()
 	x.changes.New = func() any { return new(change) }
-	x.feeds.Store(&[]*Feed{})
 	x.restoredAt.Store(x.now().UnixMilli())
 	return x
 }
@@ -160,7 +158,7 @@ func (x *Index) Run(ctx context.Context) error {
 	x.commitLoop(ctx.Done())
 	stop()
 	sweeper.Wait()
-	x.closeFeeds()
+	x.feeds.Close()
 	return nil
 }
 
@@ -172,7 +170,7 @@ func (x *Index) Close() {
 	if x.running.Load() {
 		<-x.done
 	} else {
-		x.closeFeeds()
+		x.feeds.Close()
 	}
 }
 

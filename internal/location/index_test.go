@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"onhook/internal/feed"
 	"onhook/internal/location"
 	"onhook/internal/location/journaltest"
 	"onhook/internal/sip"
@@ -217,7 +218,7 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 	j := journaltest.NewMemory()
 	x := start(t, location.Config{Journal: j})
 	defer x.Close()
-	feed := x.Subscribe(10)
+	told := x.Subscribe(10)
 	must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
 	must(t, update(x, 3, set("sip:c@h", tcp, time.Hour)))
 	j.Fail(errFull)
@@ -243,7 +244,7 @@ func TestFailedCommitIsTakenBack(t *testing.T) {
 	must(t, update(x, 2, set("sip:b@h", udp, time.Hour)))
 	expect(t, x, 2, "sip:b@h")
 	for _, want := range []location.Key{1, 3, 2} { // nothing was told of what failed
-		e, err := feed.Next(t.Context())
+		e, err := told.Next(t.Context())
 		if err != nil || e.Type != location.Registered || e.Key != want {
 			t.Errorf("%v of %d, %v", e.Type, e.Key, err)
 		}
@@ -290,7 +291,7 @@ func TestExpiryOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := journaltest.NewMemory()
 		x := start(t, location.Config{Journal: j})
-		feed := x.Subscribe(10)
+		told := x.Subscribe(10)
 		must(t, update(x, 1, set("sip:a@h", udp, 60*time.Second)))
 		must(t, update(x, 1, set("sip:b@h", udp, 90*time.Second)))
 		must(t, update(x, 2, set("sip:c@h", udp, 30*time.Second)))
@@ -316,7 +317,7 @@ func TestExpiryOnTime(t *testing.T) {
 		}
 		began := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 		for _, want := range []string{"registered 0", "registered 0", "registered 0", "expired 60", "expired 80", "expired 90"} {
-			e, err := feed.Next(t.Context())
+			e, err := told.Next(t.Context())
 			if got := fmt.Sprint(e.Type, " ", int(e.At.Sub(began).Seconds())); err != nil || got != want {
 				t.Errorf("event %q, want %q (%v)", got, want, err)
 			}
@@ -361,7 +362,7 @@ func TestExpiryWhileDiskIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := journaltest.NewMemory()
 		x := start(t, location.Config{Journal: j})
-		feed := x.Subscribe(10)
+		told := x.Subscribe(10)
 		must(t, update(x, 1, set("sip:a@h", udp, time.Minute)))
 		j.Fail(errFull)
 		time.Sleep(time.Hour)
@@ -376,7 +377,7 @@ func TestExpiryWhileDiskIsFull(t *testing.T) {
 			t.Error("the journal still holds the expired binding")
 		}
 		for _, want := range []location.EventType{location.Registered, location.Expired} {
-			if e, err := feed.Next(t.Context()); err != nil || e.Type != want {
+			if e, err := told.Next(t.Context()); err != nil || e.Type != want {
 				t.Errorf("%v, %v, want %v", e.Type, err, want)
 			}
 		}
@@ -413,7 +414,7 @@ func TestEnd(t *testing.T) {
 func TestCloseFinishesWhatWaits(t *testing.T) {
 	j := journaltest.NewMemory()
 	x := start(t, location.Config{Journal: j})
-	feed := x.Subscribe(10)
+	told := x.Subscribe(10)
 	entered, release := j.Hold()
 	done, err := begin(x, 1, set("sip:a@h", udp, time.Hour))
 	must(t, err)
@@ -426,10 +427,10 @@ func TestCloseFinishesWhatWaits(t *testing.T) {
 	if err := update(x, 2, set("sip:a@h", udp, time.Hour)); !errors.Is(err, location.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if e, err := feed.Next(t.Context()); err != nil || e.Type != location.Registered {
+	if e, err := told.Next(t.Context()); err != nil || e.Type != location.Registered {
 		t.Errorf("the feed lost what was there: %v %v", e, err)
 	}
-	if _, err := feed.Next(t.Context()); !errors.Is(err, location.ErrFeedClosed) {
+	if _, err := told.Next(t.Context()); !errors.Is(err, feed.ErrClosed) {
 		t.Errorf("the feed goes on: %v", err)
 	}
 	x.Close()
@@ -438,11 +439,11 @@ func TestCloseFinishesWhatWaits(t *testing.T) {
 func TestConcurrency(t *testing.T) {
 	j := journaltest.NewMemory()
 	x := start(t, location.Config{Journal: j, MaxPending: 64, Bound: func(sip.Flow) {}, Idle: func(sip.Flow) {}})
-	feed := x.Subscribe(4)
+	told := x.Subscribe(4)
 	var workers, reader sync.WaitGroup
 	reader.Go(func() {
 		for {
-			if _, err := feed.Next(context.Background()); err != nil {
+			if _, err := told.Next(context.Background()); err != nil {
 				return
 			}
 		}

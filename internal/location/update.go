@@ -62,7 +62,7 @@ func (s *Set) Remove(i int, why Reason) {
 
 func (s *Set) note(t EventType, b *Binding) {
 	s.changed = true
-	if s.x.watched() {
+	if s.x.feeds.Watched() {
 		s.events = append(s.events, Event{Type: t, Key: s.Key, Binding: *b, At: s.Now})
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"onhook/internal/api"
 	"onhook/internal/callrecord"
 	"onhook/internal/event"
+	"onhook/internal/feed"
 )
 
 // callBuffer is how many events of calls may wait for the hub.
@@ -21,7 +22,7 @@ func (s *Server) tellCalls(calls *callrecord.Feed) error {
 	defer close(s.callsTold)
 	for {
 		e, err := calls.Next(context.Background()) // ends with the feed: the last calls are told, too
-		if errors.Is(err, callrecord.ErrFeedClosed) {
+		if errors.Is(err, feed.ErrClosed) {
 			return nil
 		}
 		if err != nil {

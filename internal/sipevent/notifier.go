@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"onhook/internal/feed"
 	"onhook/internal/location"
 	"onhook/internal/sip"
 	"onhook/internal/siptransaction"
@@ -114,9 +115,9 @@ func (n *Notifier) Stats() Stats {
 func (n *Notifier) Run(ctx context.Context) error {
 	for {
 		n.mu.Lock()
-		feed := n.feed
+		told := n.feed
 		n.mu.Unlock()
-		if feed == nil {
+		if told == nil {
 			select {
 			case <-ctx.Done():
 				return nil
@@ -124,10 +125,10 @@ func (n *Notifier) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		e, err := feed.Next(ctx)
+		e, err := told.Next(ctx)
 		switch {
-		case errors.Is(err, location.ErrFeedClosed):
-			n.closed(feed)
+		case errors.Is(err, feed.ErrClosed):
+			n.closed(told)
 		case err != nil:
 			return nil
 		default:
@@ -137,10 +138,10 @@ func (n *Notifier) Run(ctx context.Context) error {
 }
 
 // closed forgets a feed that the index has ended.
-func (n *Notifier) closed(feed *location.Feed) {
+func (n *Notifier) closed(told *location.Feed) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.feed == feed {
+	if n.feed == told {
 		n.feed = nil
 	}
 }
