@@ -11,33 +11,34 @@ import (
 //
 // RFC 3264 6: a stream is refused by port zero; its formats mean nothing then,
 // and its attributes may go (8.2). RFC 5888 9.2 and RFC 9143 7.3.3: the tag of a
-// refused stream leaves every group. Where the stream that is refused carries
-// the transport of a BUNDLE group, that passes to the next one (RFC 9143 7.2.1).
+// refused stream leaves every group. A stream that carries the transport of
+// others in its BUNDLE group cannot be refused without them: it becomes inactive
+// and nothing flows in it (RFC 3264 6.1).
 func (d *Description) Refuse(kind string) (refused int) {
-	var gone []int
-	for i, s := range d.Streams() {
-		if s.Active && equalFold([]byte(s.Kind), kind) {
-			gone = append(gone, i)
-		}
-	}
-	if len(gone) == 0 {
-		return 0
-	}
-	sections := d.split()
-	streams := d.Streams()
-	for _, tags := range d.bundles() {
-		d.handOver(sections, streams, gone, tags)
-	}
+	sections, streams := d.split(), d.Streams()
 	var mids []string
-	for _, i := range gone {
-		if streams[i].MID != "" {
-			mids = append(mids, streams[i].MID)
+	for i, s := range streams {
+		switch {
+		case !s.Active || !equalFold([]byte(s.Kind), kind):
+		case d.carriesOthers(sections, streams, i, kind):
+			if s.Direction != "inactive" {
+				sections[i+1] = d.inactive(sections[i+1])
+				refused++
+			}
+		default:
+			if s.MID != "" {
+				mids = append(mids, s.MID)
+			}
+			sections[i+1] = disabled(sections[i+1])
+			refused++
 		}
-		sections[i+1] = disabled(sections[i+1])
+	}
+	if refused == 0 {
+		return 0
 	}
 	sections[0] = leaveGroups(sections[0], mids)
 	d.join(sections)
-	return len(gone)
+	return refused
 }
 
 // split copies the lines into the session's, and each stream's.

@@ -12,9 +12,8 @@ const videoPackets = 30
 
 // Two pages call each other with audio and video in one BUNDLE group. Where both
 // endpoints may use video it flows; where one may not, its stream is refused and
-// the audio connects all the same, also when the video comes first. What Chromium
-// itself cannot do is not here: with max-bundle and the video first it takes no
-// answer that refuses the video.
+// the audio connects all the same, also when the video comes first and carries
+// the transport of both.
 func TestVideo(t *testing.T) {
 	s := devserver.Shared(t)
 	b := Start(t)
@@ -28,6 +27,8 @@ func TestVideo(t *testing.T) {
 		{"the callee may not", true, false, map[string]any{"video": true}},
 		{"the caller may not", false, true, map[string]any{"video": true}},
 		{"the callee may not, max-bundle", true, false, map[string]any{"video": true, "bundlePolicy": "max-bundle"}},
+		{"the callee may not, video first, max-bundle", true, false, map[string]any{"video": true, "bundlePolicy": "max-bundle", "videoFirst": true}},
+		{"the caller may not, video first, max-bundle", false, true, map[string]any{"video": true, "bundlePolicy": "max-bundle", "videoFirst": true}},
 		{"the callee may not, video first", true, false, map[string]any{"video": true, "videoFirst": true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
