@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"errors"
 	"fmt"
 
 	"onhook/test/devserver"
@@ -66,4 +67,58 @@ func (a ServerAPI) Registered(id string) (string, error) {
 	var e devserver.Endpoint
 	_, err := a.API("GET", "Endpoint/"+id+"/", nil, &e)
 	return e.Registered, err
+}
+
+// LastRecord returns the newest record of a call that an endpoint took part in.
+func (a ServerAPI) LastRecord(id string) (map[string]any, error) {
+	var page struct{ Data []map[string]any }
+	_, err := a.API("GET", "cdr?endpoint_id="+id, nil, &page)
+	if err == nil && len(page.Data) == 0 {
+		err = errors.New("there is no record")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return page.Data[0], nil
+}
+
+// LastAttempt returns the newest attempt in an endpoint's trace.
+func (a ServerAPI) LastAttempt(id string) (map[string]any, error) {
+	var trace struct{ Attempts []map[string]any }
+	_, err := a.API("GET", "Endpoint/"+id+"/Trace/", nil, &trace)
+	if err == nil && len(trace.Attempts) == 0 {
+		err = errors.New("there is no attempt")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return trace.Attempts[0], nil
+}
+
+// EndCalls ends the calls that an endpoint has at present.
+func (a ServerAPI) EndCalls(id string) error {
+	var live struct{ Calls []string }
+	if _, err := a.API("GET", "Call/?status=live", nil, &live); err != nil {
+		return err
+	}
+	ended := 0
+	for _, call := range live.Calls {
+		var c struct {
+			Endpoint string `json:"endpoint_id"`
+		}
+		// Calls of other flows come and go meanwhile.
+		if status, err := a.API("GET", "Call/"+call+"/?status=live", nil, &c); status == 404 || c.Endpoint != id {
+			continue
+		} else if err != nil {
+			return err
+		}
+		if _, err := a.API("DELETE", "Call/"+call+"/", nil, nil); err != nil {
+			return err
+		}
+		ended++
+	}
+	if ended == 0 {
+		return errors.New("it has no call")
+	}
+	return nil
 }

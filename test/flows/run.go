@@ -3,7 +3,6 @@ package flows
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +21,9 @@ type API interface {
 	Registered(id string) (string, error)
 	EndRegistrations(id string) error
 	CanCall(id, to string, media []string) (map[string]any, error)
+	LastRecord(id string) (map[string]any, error)
+	LastAttempt(id string) (map[string]any, error)
+	EndCalls(id string) error
 }
 
 // peer is one device of a flow.
@@ -146,6 +148,12 @@ func (r *run) step(s Step) error {
 		return r.ask(p, s)
 	case "changes", "limits":
 		return r.change(p, s)
+	case "recorded":
+		return r.becomes(p, s, r.api.LastRecord)
+	case "traced":
+		return r.becomes(p, s, r.api.LastAttempt)
+	case "ends":
+		return r.api.EndCalls(p.endpoint.ID)
 	case "is":
 		return r.is(p, strings.Join(s.Args, " "))
 	}
@@ -361,76 +369,6 @@ func (p *peer) dialog(name string) *dialog {
 	return d
 }
 
-// ask handles «alice asks bob [audio,video]»: the dry run of a call. The
-// indented lines are «key: pattern» and «key #2» of its answer.
-func (r *run) ask(p *peer, s Step) error {
-	if len(s.Args) == 0 {
-		return fmt.Errorf("who is to be called?")
-	}
-	to, media := s.Args[0], []string{"audio"}
-	if other := r.peers[to]; other != nil {
-		to = other.uri()
-	}
-	to, err := expand(to, r.lookup)
-	if err != nil {
-		return err
-	}
-	if len(s.Args) > 1 {
-		media = strings.Split(s.Args[1], ",")
-	}
-	answer, err := r.api.CanCall(p.endpoint.ID, to, media)
-	if err != nil {
-		return err
-	}
-	for _, detail := range s.Details {
-		key, want, isPattern := strings.Cut(detail.Text, ": ")
-		if !isPattern {
-			key, want, _ = strings.Cut(detail.Text, " #")
-		}
-		value, there := answer[key]
-		got := fmt.Sprint(value)
-		if list, ok := value.([]any); ok && !isPattern {
-			got = fmt.Sprint(len(list))
-		}
-		if want, err = expand(want, r.lookup); err != nil {
-			return err
-		}
-		if ok, err := matches(want, got); err != nil || !ok || !there {
-			return fmt.Errorf("line %d: %s is %q, want %q in %v", detail.Line, key, got, want, answer)
-		}
-	}
-	return nil
-}
-
-// change handles «bob changes FIELD=VALUE…» and «bob limits LIMIT=VALUE…».
-func (r *run) change(p *peer, s Step) error {
-	fields := map[string]any{}
-	for _, arg := range s.Args {
-		key, value, ok := strings.Cut(arg, "=")
-		if !ok {
-			return fmt.Errorf("%q: want field=value", arg)
-		}
-		if fields[key] = value; s.Verb == "limits" {
-			fields[key] = limit(value)
-		}
-	}
-	if s.Verb == "limits" {
-		return r.api.SetLimits(p.endpoint.ID, fields)
-	}
-	return r.api.ChangeEndpoint(p.endpoint.ID, fields)
-}
-
-// limit reads a limit: a number, null, or a list parted by commas.
-func limit(text string) any {
-	if n, err := strconv.Atoi(text); err == nil {
-		return n
-	}
-	if text == "null" {
-		return nil
-	}
-	return strings.Split(text, ",")
-}
-
 // quiet proves that nothing has come: a round trip to the server is made, and
 // the mailbox is looked at after it.
 func (r *run) quiet(p *peer) error {
@@ -466,18 +404,4 @@ func (p *peer) skips(m *sippeer.Message) bool {
 
 func identity(m *sippeer.Message) string {
 	return strings.Join([]string{m.Start, m.Branch(), m.Get("CSeq"), m.Get("Call-ID"), m.Get("To"), m.Get("RSeq")}, "|")
-}
-
-func (r *run) is(p *peer, what string) error {
-	want := map[string]string{"registered": "true", "not registered": "false"}[what]
-	if want == "" {
-		return fmt.Errorf("want «is registered» or «is not registered»")
-	}
-	return devserver.Until(waitLimit, func() error {
-		got, err := r.api.Registered(p.endpoint.ID)
-		if err == nil && got != want {
-			err = fmt.Errorf("sip_registered is %q", got)
-		}
-		return err
-	})
 }

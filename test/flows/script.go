@@ -30,6 +30,7 @@ var verbs = map[string]bool{
 	">": true, "<": true, "<*": true,
 	"resends": true, "closes": true, "loses": true, "registers": true, "unregisters": true, "ignores": true,
 	"quiet": true, "is": true, "changes": true, "asks": true, "limits": true,
+	"recorded": true, "traced": true, "ends": true,
 }
 
 // ParseScript reads a flow; an error names the line.
