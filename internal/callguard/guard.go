@@ -99,7 +99,14 @@ func (g *Guard) Would(now time.Time, subjects []Subject) (v Verdict, which int) 
 	return Allowed, 0
 }
 
-// End tells that a call is over which Begin has counted.
+// Resume counts a call that is under way, whatever the limits.
+func (g *Guard) Resume(keys ...Key) {
+	for _, k := range keys {
+		g.shard(k).resume(k)
+	}
+}
+
+// End tells that a call is over which Begin or Resume has counted.
 func (g *Guard) End(keys ...Key) {
 	for _, k := range keys {
 		g.shard(k).end(k, false)
@@ -148,6 +155,17 @@ func (e *entry) judge(now time.Time, subject *Subject) Verdict {
 		return PerSecond
 	}
 	return Allowed
+}
+
+func (s *shard) resume(k Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[k]
+	if e == nil {
+		e = &entry{}
+		s.entries[k] = e
+	}
+	e.open++
 }
 
 // end counts a call no more; undone as if it had never begun.

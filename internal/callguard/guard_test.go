@@ -39,6 +39,19 @@ func TestConcurrent(t *testing.T) {
 	}
 }
 
+// Calls that are resumed count, and are over no limit themselves.
+func TestResume(t *testing.T) {
+	g := New()
+	phone := Subject{Key: Key{Endpoint: 1}, ConcurrentCalls: 1, CallsPerSecond: 5}
+	g.Resume(phone.Key, Key{Account: "MA_A"})
+	g.Resume(phone.Key, Key{Account: "MA_A"})
+	g.expect(t, 0, Concurrent, 0, phone)
+	g.End(phone.Key, Key{Account: "MA_A"})
+	g.expect(t, 0, Concurrent, 0, phone)
+	g.End(phone.Key, Key{Account: "MA_A"})
+	g.expect(t, 0, Allowed, 0, phone)
+}
+
 func TestPerSecond(t *testing.T) {
 	g := New()
 	phone := Subject{Key: Key{Endpoint: 1}, CallsPerSecond: 2}

@@ -88,6 +88,7 @@ func (p *path) caller(m *sip.Message, flow sip.Flow) (routing.Caller, bool) {
 	if claimsOurs {
 		if named, ok := p.directory.ByName(domain, sip.Unescape(from.User)); ok && named.ID != entry.ID {
 			p.refuse(m, flow, 403, "auth.foreign_from", "From names another endpoint than the credentials")
+			p.attempted(m, flow, calling(routable(entry)), routing.Endpoint{}, 403, "auth.foreign_from")
 			return routing.Caller{}, false
 		}
 	}

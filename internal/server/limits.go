@@ -31,12 +31,9 @@ func accountLimits(c config.Config) account.Limits {
 func (l *limiter) under(r *directory.Record) (limits [3]account.Limits, subjects [3]callguard.Subject, n int) {
 	e := l.directory.Entry(r)
 	own, owner, main := l.directory.Limits(r)
-	limits, n = [3]account.Limits{own, owner, main}, 2
-	if e.Main != e.Owner {
-		n = 3
-	}
+	keys, n := keysOf(e.ID, e.Owner, e.Main)
+	limits = [3]account.Limits{own, owner, main}
 	limits[n-1] = l.accounts.Bound(limits[n-1])
-	keys := [3]callguard.Key{{Endpoint: uint64(e.ID)}, {Account: e.Owner}, {Account: e.Main}}
 	for i := range n {
 		subjects[i] = callguard.Subject{Key: keys[i], ConcurrentCalls: limits[i].ConcurrentCalls, CallsPerSecond: limits[i].CallsPerSecond}
 	}
@@ -62,14 +59,26 @@ func (l *limiter) Begin(c sipproxy.Caller, now time.Time) (longest time.Duration
 	return longest, nil
 }
 
+// Resume counts a call that was begun before the server was started.
+func (l *limiter) Resume(endpoint account.EndpointID, owner, main string) {
+	keys, n := keysOf(endpoint, owner, main)
+	l.guard.Resume(keys[:n]...)
+}
+
 // Over takes a call out of the count.
 func (l *limiter) Over(endpoint account.EndpointID, owner, main string) {
-	keys := [3]callguard.Key{{Endpoint: uint64(endpoint)}, {Account: owner}, {Account: main}}
+	keys, n := keysOf(endpoint, owner, main)
+	l.guard.End(keys[:n]...)
+}
+
+// keysOf are those whose calls an endpoint's call counts among: its own, its
+// owner's, and its main account's where that is another.
+func keysOf(endpoint account.EndpointID, owner, main string) (keys [3]callguard.Key, n int) {
+	keys = [3]callguard.Key{{Endpoint: uint64(endpoint)}, {Account: owner}, {Account: main}}
 	if main == owner {
-		l.guard.End(keys[:2]...)
-		return
+		return keys, 2
 	}
-	l.guard.End(keys[:]...)
+	return keys, 3
 }
 
 // would is Begin that counts nothing.

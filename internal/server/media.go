@@ -70,6 +70,16 @@ func (p permissions) Request(m *sip.Message, caller, callee account.EndpointID) 
 	return nil
 }
 
+// Answer refuses a call of which its 2xx leaves nothing but video, where one side
+// may not use it: a late offer, or an answer that takes nothing else.
+func (p permissions) Answer(m *sip.Message, caller, callee account.EndpointID) *sipproxy.Refusal {
+	found := body(m).Media()
+	if !found.Video || found.Audio || found.Other || p.of(caller).Video && p.of(callee).Video {
+		return nil
+	}
+	return &sipproxy.Refusal{Status: 488, Reason: "permission.allow_video", Sentence: "One side may not use video, and the call has nothing else"}
+}
+
 // Body returns the body with which a message that carries an offer or an answer
 // goes on: without the video streams where one side may not use video (RFC 3264
 // 6), in an answer as in an offer, so that both always agree. A description that

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"hash/maphash"
 	"log/slog"
@@ -194,11 +195,12 @@ func (p *path) ack(m *sip.Message, flow sip.Flow) {
 // mayForward makes the checks of RFC 3261 16.3 that need no routing.
 func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
 	if n, ok := m.Number(sip.MaxForwards); ok && n == 0 {
-		p.refuse(m, flow, 483, "request.too_many_hops", "Max-Forwards is used up")
+		p.refuseCall(m, flow, 483, "request.too_many_hops", "Max-Forwards is used up")
 		return false
 	}
 	if m.Has(sip.ProxyRequire) {
 		p.unsupported(m, flow, sip.ProxyRequire)
+		p.refusedEarly(m, flow, 420, "request.extension")
 		return false
 	}
 	return true
@@ -268,7 +270,7 @@ func (p *path) admitted(_ location.Key, credentials any) (previous, ok bool) {
 func (p *path) request(m *sip.Message, flow sip.Flow) {
 	target := m.Target
 	if !target.IsSIP() && !target.Is("tel") {
-		p.refuse(m, flow, 416, "request.scheme", "Only sip, sips and tel addresses can be reached")
+		p.refuseCall(m, flow, 416, "request.scheme", "Only sip, sips and tel addresses can be reached")
 		return
 	}
 	// RFC 3261 16.4: Routes that name this server have done their work. One that
@@ -279,7 +281,7 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 			target, err = sip.ParseURI(na.URI)
 		}
 		if err != nil {
-			p.refuse(m, flow, 400, "request.route", "The Route cannot be read")
+			p.refuseCall(m, flow, 400, "request.route", "The Route cannot be read")
 			return
 		}
 	}
@@ -302,21 +304,22 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	}
 	from := sipproxy.Caller{Trunk: line}
 	if caller.Kind == routing.Known {
-		e := caller.Endpoint
-		from = sipproxy.Caller{Endpoint: e.ID, Owner: e.Owner, Main: e.Main, Identity: e.AOR()}
+		from = calling(caller.Endpoint)
 	}
 	d := p.router.Decide(routing.Request{Method: m.Method, Caller: caller, Target: target, Media: media(m)})
 	switch {
 	case !d.Allowed:
 		p.refuse(m, flow, d.Status, d.Reason, d.Sentence)
-		p.attempted(m, flow, from, d)
+		p.attempted(m, flow, from, d.Callee, d.Status, cmp.Or(d.Reason, d.Untold))
 		return
 	case d.Via == routing.ViaServer:
 		p.refuse(m, flow, 404, "server.no_such_service", "The server itself takes no such request")
 		return
 	}
 	if tx := p.begin(m, flow); tx != nil {
-		p.proxy.Forward(tx, m, flow, from, d)
+		if no := p.proxy.Forward(tx, m, flow, from, d); no != nil {
+			p.attempted(m, flow, from, d.Callee, no.Status, no.Reason)
+		}
 	}
 }
 

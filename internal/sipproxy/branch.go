@@ -129,6 +129,10 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 		}
 		f.provisional(b, resp)
 	case resp.Status < 300:
+		if no := b.unacceptable(resp); no != nil {
+			b.turnDown(resp, no)
+			return
+		}
 		f.success(b, resp)
 	case b.line != nil && (resp.Status == 401 || resp.Status == 407):
 		b.challenged(resp)
@@ -137,6 +141,30 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 	default:
 		f.failure(b, rate(resp))
 	}
+}
+
+// unacceptable judges the 2xx that would begin a call, whose streams may only
+// now be known.
+func (b *branch) unacceptable(resp *sip.Message) *Refusal {
+	f := b.fork
+	if f.method != sip.INVITE || f.record == nil || f.proxy.Policy == nil {
+		return nil
+	}
+	return f.proxy.Policy.Answer(resp, f.caller.Endpoint, b.callee)
+}
+
+// turnDown ends at its device a call that it has answered, and refuses it to the
+// caller.
+func (b *branch) turnDown(resp *sip.Message, no *Refusal) {
+	f := b.fork
+	f.mu.Lock()
+	f.proxy.unwanted(f.live, b, resp, no.Sentence)
+	f.mu.Unlock()
+	status := no.Status
+	if f.caller.Endpoint == 0 && f.caller.Trunk == nil {
+		status = 480 // to outsiders a flag's refusal is nothing else
+	}
+	f.failure(b, answer{score: scoreWanted, status: status, reason: no.Reason, sentence: no.Sentence})
 }
 
 // Failed takes the end of a branch that no device ended.

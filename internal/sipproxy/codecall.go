@@ -11,7 +11,7 @@ import (
 
 // What a journal record of a call says it is.
 const (
-	journalVersion = 3
+	journalVersion = 4
 
 	kindOpen      = 'o' // a call that is established
 	kindRinging   = 'r' // one that rings, and what would tell its phones that it is over
@@ -25,10 +25,7 @@ var errJournal = errors.New("a call in the journal cannot be read")
 func appendCall(b []byte, c *call) []byte {
 	b = append(b, c.id[:]...)
 	b = binary.BigEndian.AppendUint32(b, c.epoch)
-	for _, p := range [...]party{c.caller, c.callee} {
-		b = binary.AppendUvarint(b, uint64(p.Endpoint))
-		b = appendText(appendText(b, p.Owner), p.Main)
-	}
+	b = appendParty(appendParty(b, c.caller), c.callee)
 	b = c.from.append(b)
 	for _, s := range [...]string{c.calleeName, c.callID, c.fromHeader, c.contact, c.fromURI, c.display, c.dialled, c.userAgent,
 		string(c.outcome.Status), string(c.outcome.Source), c.reason, c.codec, c.trunk} {
@@ -44,6 +41,12 @@ func appendCall(b []byte, c *call) []byte {
 			b = binary.AppendVarint(b, n)
 		}
 	}
+	b = binary.AppendVarint(b, int64(len(c.passed)))
+	for i := range c.passed {
+		p := &c.passed[i]
+		b = appendParty(binary.AppendVarint(b, int64(p.leg)), p.from)
+		b = appendText(b, p.name)
+	}
 	b = binary.AppendVarint(b, int64(len(c.dialogs)))
 	for i := range c.dialogs {
 		d := &c.dialogs[i]
@@ -57,6 +60,11 @@ func appendCall(b []byte, c *call) []byte {
 		b = d.callee.append(b)
 	}
 	return b
+}
+
+func appendParty(b []byte, p party) []byte {
+	b = binary.AppendUvarint(b, uint64(p.Endpoint))
+	return appendText(appendText(b, p.Owner), p.Main)
 }
 
 func flag(is bool) byte {
@@ -75,10 +83,7 @@ func readCall(r *journalReader) *call {
 	c := &call{invite: true}
 	copy(c.id[:], r.bytes(16))
 	c.epoch = binary.BigEndian.Uint32(r.bytes(4))
-	for _, p := range [...]*party{&c.caller, &c.callee} {
-		p.Endpoint = account.EndpointID(r.uvarint())
-		p.Owner, p.Main = r.text(), r.text()
-	}
+	c.caller, c.callee = r.party(), r.party()
 	r.side(&c.from)
 	var status, source string
 	for _, s := range [...]*string{&c.calleeName, &c.callID, &c.fromHeader, &c.contact, &c.fromURI, &c.display, &c.dialled, &c.userAgent,
@@ -92,6 +97,9 @@ func readCall(r *journalReader) *call {
 	c.longest = time.Duration(r.varint())
 	for range r.count() {
 		c.legs = append(c.legs, leg{contact: r.text(), start: r.varint(), answer: r.varint(), end: r.varint(), status: int(r.varint())})
+	}
+	for range r.count() {
+		c.passed = append(c.passed, passage{leg: int(r.varint()), from: r.party(), name: r.text()})
 	}
 	for range r.count() {
 		var d dialog
@@ -167,6 +175,10 @@ func (r *journalReader) blob() []byte {
 		return nil
 	}
 	return r.bytes(int(n))
+}
+
+func (r *journalReader) party() party {
+	return party{account.EndpointID(r.uvarint()), r.text(), r.text()}
 }
 
 func (r *journalReader) side(s *side) {

@@ -92,10 +92,10 @@ func (p *Proxy) endDialogs(c *call, why Ending) bool {
 }
 
 // unwanted ends a dialog that a device began after its caller had given up or
-// been refused (RFC 3261 9.1, 16.10): the device gets its ACK and a BYE from us,
+// been refused (RFC 3261 9.1, 16.10), or that may not be: the device gets its ACK and a BYE from us,
 // so that it does not depend on the caller, who may be gone or deaf. What the
 // caller still says in the dialog, we answer.
-func (p *Proxy) unwanted(c *call, b *branch, resp *sip.Message) {
+func (p *Proxy) unwanted(c *call, b *branch, resp *sip.Message, sentence string) {
 	d := dialog{tag: hash8(resp.To.Tag()), callee: b.side, closed: true, leg: b.leg}
 	c.mu.Lock()
 	known := c.dialog(d.tag)
@@ -115,7 +115,7 @@ func (p *Proxy) unwanted(c *call, b *branch, resp *sip.Message) {
 	}
 	requests := []ownRequest{c.toEnd(&d, calleeEnd, sip.ACK, "")}
 	if known == nil {
-		requests = append(requests, c.toEnd(&d, calleeEnd, sip.BYE, "The caller has given up"))
+		requests = append(requests, c.toEnd(&d, calleeEnd, sip.BYE, sentence))
 	}
 	c.mu.Unlock()
 	for i := range requests {

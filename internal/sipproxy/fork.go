@@ -183,7 +183,7 @@ func (f *fork) success(b *branch, resp *sip.Message) {
 	unwanted := begins && (f.cancelled || f.final >= 300)
 	switch {
 	case unwanted:
-		f.proxy.unwanted(f.live, b, resp)
+		f.proxy.unwanted(f.live, b, resp, "The caller has given up")
 	case f.record != nil && (first || begins):
 		f.proxy.answered(f.live, b, resp, now)
 	case f.inDialog != nil && first:
@@ -432,6 +432,12 @@ func (f *fork) cancelBranches(only *branch) {
 	for _, b := range now {
 		b.sendCancel()
 	}
+}
+
+// refuse answers the request with a refusal of our own.
+func (f *fork) refuse(status int, reason, sentence string) *Refusal {
+	f.reply(status, reason, sentence)
+	return &Refusal{status, reason, sentence}
 }
 
 // reply answers the request with a response of our own.

@@ -340,6 +340,10 @@ func (p *Proxy) resume(c *call, now time.Time) {
 	if !p.calls.begin(c) {
 		return
 	}
+	if c.caller.Endpoint != 0 && p.Limiter != nil {
+		p.Limiter.Resume(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
+		c.counted = true
+	}
 	for i := range c.dialogs {
 		if line := p.lineOf(c.dialogs[i].callee); line != nil && !c.dialogs[i].closed {
 			c.takeLine(line, true)

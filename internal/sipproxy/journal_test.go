@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"onhook/internal/account"
 	"onhook/internal/callrecord"
 	"onhook/internal/location"
 )
@@ -241,6 +242,35 @@ func TestDamagedCall(t *testing.T) {
 			if _, err := w.proxy.restore(whole[:n], time.Now()); err == nil && n > 0 {
 				t.Errorf("cut at %d, it is taken", n)
 			}
+		}
+	})
+}
+
+// counted is a limiter that counts the calls of one endpoint.
+type counted struct{ open int }
+
+func (c *counted) Begin(Caller, time.Time) (time.Duration, *Refusal) { c.open++; return 0, nil }
+func (c *counted) Resume(account.EndpointID, string, string)         { c.open++ }
+func (c *counted) Over(id account.EndpointID, owner, main string)    { c.open-- }
+
+// A call from before a restart counts among those of its caller, until it ends.
+func TestResumedCallCounts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.proxy.Config.Limiter = &counted{}
+		w.journalled()
+		_, ok := w.established()
+		time.Sleep(time.Second)
+		after := &counted{}
+		w.proxy.Config.Limiter = after
+		w.restart()
+		if after.open != 1 {
+			t.Errorf("%d calls are counted after the restart, want 1", after.open)
+		}
+		w.receive(caller, inDialog("BYE", 2, ok))
+		w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+		w.next(caller, "SIP/2.0 200")
+		if after.open != 0 {
+			t.Errorf("%d calls are counted after its end", after.open)
 		}
 	})
 }

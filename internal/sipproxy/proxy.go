@@ -42,6 +42,9 @@ type Policy interface {
 	// Body returns what a message that may carry an offer or an answer goes on
 	// with: its own body, another one, or none.
 	Body(m *sip.Message, caller, callee account.EndpointID) []byte
+	// Answer refuses a call whose 2xx leaves it nothing that both may exchange, or
+	// nil.
+	Answer(m *sip.Message, caller, callee account.EndpointID) *Refusal
 }
 
 // Limiter bounds the calls that our endpoints place.
@@ -49,7 +52,9 @@ type Limiter interface {
 	// Begin counts a call that is placed, and says how long it may last (0: for
 	// ever), or refuses it.
 	Begin(c Caller, now time.Time) (longest time.Duration, no *Refusal)
-	// Over tells that a call is over which Begin has counted.
+	// Resume counts a call of a process before this one, whatever the limits.
+	Resume(endpoint account.EndpointID, owner, main string)
+	// Over tells that a call is over which Begin or Resume has counted.
 	Over(endpoint account.EndpointID, owner, main string)
 }
 
@@ -161,8 +166,9 @@ type Caller struct {
 }
 
 // Forward sends a request without a To tag to the targets of a decision and
-// sees it through to its final response. source is the flow it came on.
-func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) {
+// sees it through to its final response. source is the flow it came on. The
+// refusal is that of a request which it has answered and sent nowhere.
+func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) *Refusal {
 	f := &fork{
 		proxy:   p,
 		tx:      tx,
@@ -178,31 +184,30 @@ func (p *Proxy) Forward(tx *siptransaction.Server, req *sip.Message, source sip.
 	f.body = f.req.Body
 	f.req.Body = p.body(f.req, f.method, caller.Endpoint, f.callee)
 	if f.loopMark = p.loopMark(req.RequestURI); loops(req, f.loopMark) {
-		f.reply(482, "request.loop", "The request has been here before")
-		return
+		return f.refuse(482, "request.loop", "The request has been here before")
 	}
 	// RFC 3261 8.2.2.2: a copy that came by another path is answered once only.
 	if f.copyKey = p.merged.key(req); !p.merged.enter(f.copyKey) {
 		f.reply(482, "request.merged", "The request is under way already, it came by another path")
-		return
+		return nil // the other copy is the call
 	}
-	if !p.begin(f, req, source, caller, d) {
+	if no := p.begin(f, req, source, caller, d); no != nil {
 		p.merged.leave(f.copyKey)
-		return
+		return no
 	}
 	p.run(f)
+	return nil
 }
 
 // begin finds the way of a request out of this server, and opens its call where
-// it makes one. It reports false when it has answered the request.
-func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) bool {
+// it makes one. What it refuses it has answered.
+func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller, d routing.Decision) *Refusal {
 	switch d.Via {
 	case routing.ViaOtherDomains:
 		exits, err := p.exitsOf(f.req)
 		if err != nil {
 			a := unresolved(err)
-			f.reply(a.status, a.reason, a.sentence)
-			return false
+			return f.refuse(a.status, a.reason, a.sentence)
 		}
 		f.outside = &outside{exits: exits}
 	case routing.ViaPhones:
@@ -218,15 +223,13 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 		if p.Limiter != nil && f.live.invite && caller.Endpoint != 0 {
 			longest, no := p.Limiter.Begin(caller, f.arrived)
 			if no != nil {
-				f.reply(no.Status, no.Reason, no.Sentence)
-				return false
+				return f.refuse(no.Status, no.Reason, no.Sentence)
 			}
 			f.live.counted, f.live.longest = true, longest
 		}
 		if !p.calls.begin(f.live) {
 			p.uncounted(f.live)
-			f.reply(503, "server.too_many_calls", "Too many calls")
-			return false
+			return f.refuse(503, "server.too_many_calls", "Too many calls")
 		}
 		if caller.Trunk != nil && f.live.invite {
 			f.live.takeLine(caller.Trunk, true)
@@ -235,7 +238,7 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
 		p.begun(f.live)
 	}
-	return true
+	return nil
 }
 
 // uncounted tells the limiter of a call's end.
