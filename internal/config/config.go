@@ -185,7 +185,7 @@ type Limits struct {
 
 // Log says what is logged, and how.
 type Log struct {
-	Level  string `yaml:"level" doc:"debug, info, warn or error."`
+	Level  string `yaml:"level" doc:"debug (with lines about each call), info, warn or error."`
 	Format string `yaml:"format" doc:"text or json."`
 }
 

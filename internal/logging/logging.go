@@ -86,9 +86,11 @@ func anyText(v any) string {
 	return fmt.Sprintf("(%T)", v)
 }
 
+var separators = strings.NewReplacer("_", "", "-", "", ".", "")
+
 // secretName reports whether an attribute of that name holds a credential.
 func secretName(name string) bool {
-	name = strings.ToLower(strings.NewReplacer("_", "", "-", "", ".", "").Replace(name))
+	name = strings.ToLower(separators.Replace(name))
 	switch name {
 	case "authorization", "proxyauthorization", "cookie", "key", "ha1", "ha1md5", "ha1sha256", "authpass", "credentials":
 		return true

@@ -295,7 +295,13 @@ func (p *Proxy) run(f *fork) {
 	f.start()
 }
 
+// logCall is for debugging: what calls do is told by their events and records,
+// and a busy server has no time to write lines.
 func (p *Proxy) logCall(f *fork, status int) {
+	ctx := context.Background()
+	if !p.Logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
 	f.mu.Lock()
 	callee := f.callee
 	f.mu.Unlock()
@@ -303,14 +309,8 @@ func (p *Proxy) logCall(f *fork, status int) {
 	if f.inDialog != nil {
 		from = f.inDialog.cookie.Caller.Endpoint
 	}
-	level := slog.LevelInfo
-	if from == 0 { // callers from outside shall not fill the log
-		level = slog.LevelDebug
-	}
-	if p.Logger.Enabled(context.Background(), level) {
-		p.Logger.Log(context.Background(), level, "call", "call_id", f.call.String(), "method", f.method, "status", status,
-			"caller", from.String(), "callee", callee.String())
-	}
+	p.Logger.DebugContext(ctx, "call", "call_id", f.call.String(), "method", f.method, "status", status,
+		"caller", from.String(), "callee", callee.String())
 }
 
 // loopMark ends the branches of requests to one address: another request to it
