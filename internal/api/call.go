@@ -53,7 +53,7 @@ func (h *handler) listCalls(r *request) (reply, error) {
 	}
 	now := time.Now()
 	for i, record := range page {
-		out.Objects[i] = newCallJSON(record, now)
+		out.Objects[i] = callJSON{record: record, now: now}
 	}
 	return reply{status: http.StatusOK, body: out}, nil
 }
@@ -69,9 +69,7 @@ func (h *handler) retrieveCall(r *request) (reply, error) {
 	if record == nil {
 		return reply{}, callNotFound(r)
 	}
-	out := newCallJSON(record, time.Now())
-	out.APIID = r.id
-	return reply{status: http.StatusOK, body: out}, nil
+	return reply{status: http.StatusOK, body: callJSON{r.id, record, time.Now()}}, nil
 }
 
 // endCall answers DELETE on …/Call/{call_uuid}/.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -145,5 +146,40 @@ func TestExportBreaksOff(t *testing.T) {
 	}
 	if _, err := csv.NewReader(resp.Body).ReadAll(); err == nil {
 		t.Errorf("%s, and no error", b.String())
+	}
+}
+
+// A call's event is written without allocating, and is what openapi.yaml says
+// whatever phones call themselves.
+func TestCallEvent(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 1, 2, 3, 4, 5, 678e6, time.UTC)
+	live := callrecord.Record{ID: callrecord.NewID(at), Account: "SA_1", Main: "MA_1", Endpoint: 123456789012345, Direction: callrecord.Outbound,
+		From: "sip:a@x", To: "sip:b@x", Start: at, Status: callrecord.Ringing, Transport: "udp",
+		Legs: []callrecord.Leg{{To: "sip:b@x", Contact: "sip:b@192.0.2.1", Start: at}, {To: "sip:b@x", Contact: "sip:b@192.0.2.2", Start: at, End: at, SIPCode: 486}}}
+	over := live
+	over.Answer, over.End, over.Status, over.Cause, over.Source, over.SIPCode = at.Add(time.Second), at.Add(3500*time.Millisecond), callrecord.Completed, callrecord.NormalHangup, callrecord.Caller, 200
+	odd := over
+	odd.CallerName, odd.UserAgent, odd.Codec = "J\u00fcrgen <\"\\\x01\xff\u2028>", "T\u00e9l\u00e9phone \"1\"", "PCMU"
+	for _, r := range []*callrecord.Record{&live, &over, &odd} {
+		text := AppendCallEvent(nil, r, at.Add(2*time.Second))
+		var object map[string]any
+		if err := json.Unmarshal(text, &object); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+		if err := doc.Components.Schemas["Call"].Value.VisitJSON(object); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		duration := object["duration"].(float64)
+		if want := map[bool]float64{true: 2, false: 3}[r.Live()]; duration != want || object["start_time"] != "2026-01-02T03:04:05.678Z" || len(object["legs"].([]any)) != 2 {
+			t.Errorf("%s", text)
+		}
+	}
+	buf := make([]byte, 0, 2048)
+	if n := testing.AllocsPerRun(100, func() { buf = AppendCallEvent(buf[:0], &over, at) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

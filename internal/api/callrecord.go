@@ -1,88 +1,102 @@
 package api
 
 import (
+	"strconv"
 	"time"
 
 	"onhook/internal/callrecord"
 )
 
-// callJSON is a call's record, live or finished.
+// callJSON shows a call's record, live or finished; the durations of a live call
+// go to now. Every call is shown in several events, so it is written without
+// reflection.
 type callJSON struct {
-	APIID         string    `json:"api_id,omitempty"` // of retrieve; a list's envelope has its own
-	UUID          string    `json:"uuid"`
-	AccountID     string    `json:"account_id"`
-	EndpointID    string    `json:"endpoint_id"`
-	Direction     string    `json:"direction"`
-	From          string    `json:"from"`
-	To            string    `json:"to"`
-	CallerName    string    `json:"caller_name"`
-	StartTime     string    `json:"start_time"`
-	AnswerTime    *string   `json:"answer_time"`
-	EndTime       *string   `json:"end_time"`
-	Duration      int64     `json:"duration"`
-	Billsec       int64     `json:"billsec"`
-	CallStatus    string    `json:"call_status"`
-	HangupCause   *string   `json:"hangup_cause"`
-	HangupCode    *int      `json:"hangup_cause_code"`
-	HangupName    *string   `json:"hangup_cause_name"`
-	HangupSource  *string   `json:"hangup_source"`
-	SIPCode       *int      `json:"sip_code"`
-	Reason        *string   `json:"reason"`
-	Codec         *string   `json:"codec"`
-	Trunk         *string   `json:"trunk"`
-	ApplicationID *string   `json:"application_id"`
-	UserAgent     *string   `json:"user_agent"`
-	Transport     string    `json:"transport"`
-	Legs          []legJSON `json:"legs"`
+	apiID  string // of retrieve; a list's envelope has its own
+	record *callrecord.Record
+	now    time.Time
 }
 
-type legJSON struct {
-	To         string  `json:"to"`
-	Contact    string  `json:"contact"`
-	StartTime  string  `json:"start_time"`
-	AnswerTime *string `json:"answer_time"`
-	EndTime    *string `json:"end_time"`
-	SIPCode    *int    `json:"sip_code"`
+// MarshalJSON writes what openapi.yaml calls a Call.
+func (c callJSON) MarshalJSON() ([]byte, error) { return c.append(nil), nil }
+
+// AppendCallEvent appends the data of a call's event: its record so far.
+func AppendCallEvent(dst []byte, r *callrecord.Record, at time.Time) []byte {
+	return callJSON{record: r, now: at}.append(dst)
 }
 
-// newCallJSON shows a record; the durations of a live call go to now.
-func newCallJSON(r *callrecord.Record, now time.Time) callJSON {
-	out := callJSON{
-		UUID: r.ID.String(), AccountID: r.Account, EndpointID: r.Endpoint.String(), Direction: string(r.Direction),
-		From: r.From, To: r.To, CallerName: r.CallerName,
-		StartTime: momentText(r.Start), AnswerTime: moment(r.Answer), EndTime: moment(r.End),
-		Duration: seconds(r.Duration(now)), Billsec: seconds(r.Billed(now)), CallStatus: string(r.Status),
-		SIPCode: nonZero(r.SIPCode), Reason: orNull(r.Reason), Codec: orNull(r.Codec), Trunk: orNull(r.Trunk),
-		ApplicationID: orNull(r.Application), UserAgent: orNull(r.UserAgent), Transport: r.Transport,
-		Legs: make([]legJSON, len(r.Legs)),
+func (c callJSON) append(dst []byte) []byte {
+	r := c.record
+	dst = append(dst, '{')
+	if c.apiID != "" {
+		dst = append(appendField(dst, `"api_id":`, c.apiID), ',')
 	}
-	if !r.Live() {
-		out.HangupCause, out.HangupName, out.HangupSource = orNull(r.Cause.Text), orNull(r.Cause.Name), orNull(string(r.Source))
-		out.HangupCode = &r.Cause.Code
+	dst = r.ID.Append(append(dst, `"uuid":"`...))
+	dst = appendField(dst, `","account_id":`, r.Account)
+	dst = strconv.AppendUint(append(dst, `,"endpoint_id":"`...), uint64(r.Endpoint), 10)
+	dst = appendField(dst, `","direction":`, string(r.Direction))
+	dst = appendField(dst, `,"from":`, r.From)
+	dst = appendField(dst, `,"to":`, r.To)
+	dst = appendField(dst, `,"caller_name":`, r.CallerName)
+	dst = appendMoment(dst, `,"start_time":`, r.Start)
+	dst = appendMoment(dst, `,"answer_time":`, r.Answer)
+	dst = appendMoment(dst, `,"end_time":`, r.End)
+	dst = strconv.AppendInt(append(dst, `,"duration":`...), seconds(r.Duration(c.now)), 10)
+	dst = strconv.AppendInt(append(dst, `,"billsec":`...), seconds(r.Billed(c.now)), 10)
+	dst = appendField(dst, `,"call_status":`, string(r.Status))
+	if r.Live() {
+		dst = append(dst, `,"hangup_cause":null,"hangup_cause_code":null,"hangup_cause_name":null,"hangup_source":null`...)
+	} else {
+		dst = appendOrNull(dst, `,"hangup_cause":`, r.Cause.Text)
+		dst = strconv.AppendInt(append(dst, `,"hangup_cause_code":`...), int64(r.Cause.Code), 10)
+		dst = appendOrNull(dst, `,"hangup_cause_name":`, r.Cause.Name)
+		dst = appendOrNull(dst, `,"hangup_source":`, string(r.Source))
 	}
-	for i, l := range r.Legs {
-		out.Legs[i] = legJSON{To: l.To, Contact: l.Contact, StartTime: momentText(l.Start), AnswerTime: moment(l.Answer), EndTime: moment(l.End), SIPCode: nonZero(l.SIPCode)}
+	dst = appendCode(dst, r.SIPCode)
+	dst = appendOrNull(dst, `,"reason":`, r.Reason)
+	dst = appendOrNull(dst, `,"codec":`, r.Codec)
+	dst = appendOrNull(dst, `,"trunk":`, r.Trunk)
+	dst = appendOrNull(dst, `,"application_id":`, r.Application)
+	dst = appendOrNull(dst, `,"user_agent":`, r.UserAgent)
+	dst = appendField(dst, `,"transport":`, r.Transport)
+	dst = append(dst, `,"legs":[`...)
+	for i := range r.Legs {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendLeg(dst, &r.Legs[i])
 	}
-	return out
+	return append(dst, "]}"...)
+}
+
+func appendLeg(dst []byte, l *callrecord.Leg) []byte {
+	dst = appendField(dst, `{"to":`, l.To)
+	dst = appendField(dst, `,"contact":`, l.Contact)
+	dst = appendMoment(dst, `,"start_time":`, l.Start)
+	dst = appendMoment(dst, `,"answer_time":`, l.Answer)
+	dst = appendMoment(dst, `,"end_time":`, l.End)
+	return append(appendCode(dst, l.SIPCode), '}')
+}
+
+// appendCode appends a final status, null before there is one.
+func appendCode(dst []byte, code int) []byte {
+	dst = append(dst, `,"sip_code":`...)
+	if code == 0 {
+		return append(dst, "null"...)
+	}
+	return strconv.AppendInt(dst, int64(code), 10)
 }
 
 // seconds counts whole ones, as bills do; the times beside them are exact.
 func seconds(d time.Duration) int64 { return int64(max(d, 0) / time.Second) }
 
-func nonZero(n int) *int {
-	if n == 0 {
-		return nil
-	}
-	return &n
-}
+// moments is how times of calls are shown: to the millisecond, in UTC.
+const moments = "2006-01-02T15:04:05.000Z"
 
-// momentText writes a time of a call's, to the millisecond.
-func momentText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
-
-func moment(t time.Time) *string {
+// appendMoment appends a time of a call's, null for what has not happened.
+func appendMoment(dst []byte, key string, t time.Time) []byte {
+	dst = append(dst, key...)
 	if t.IsZero() {
-		return nil
+		return append(dst, "null"...)
 	}
-	text := momentText(t)
-	return &text
+	return append(t.UTC().AppendFormat(append(dst, '"'), moments), '"')
 }

@@ -64,7 +64,7 @@ func (h *handler) listRecords(r *request) (reply, error) {
 	out := recordsJSON{AccountID: r.scope.AuthID, Count: len(records), Data: make([]callJSON, len(records)), Success: true,
 		Pagination: paginationJSON{Page: page, PerPage: perPage, Total: total, Pages: pages, HasNext: page < pages, HasPrev: page > 1}}
 	for i, record := range records {
-		out.Data[i] = newCallJSON(record, record.End)
+		out.Data[i] = callJSON{record: record, now: record.End}
 	}
 	return reply{status: http.StatusOK, body: out}, nil
 }
@@ -85,9 +85,7 @@ func (h *handler) retrieveRecord(r *request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	out := newCallJSON(record, record.End)
-	out.APIID = r.id
-	return reply{status: http.StatusOK, body: out}, nil
+	return reply{status: http.StatusOK, body: callJSON{r.id, record, record.End}}, nil
 }
 
 // recordQuery reads the filters of a list of records.

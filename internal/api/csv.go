@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"onhook/internal/callrecord"
 )
@@ -63,11 +64,10 @@ func (h *handler) writeCSV(ctx context.Context, r *request, q callrecord.Query, 
 }
 
 func csvLine(r *callrecord.Record) []string {
-	j := newCallJSON(r, r.End)
-	return []string{j.UUID, j.AccountID, j.EndpointID, j.Direction, cell(j.From), cell(j.To), cell(j.CallerName),
-		j.StartTime, text(j.AnswerTime), text(j.EndTime), strconv.FormatInt(j.Duration, 10), strconv.FormatInt(j.Billsec, 10), j.CallStatus,
-		text(j.HangupCause), number(j.HangupCode), text(j.HangupName), text(j.HangupSource), number(j.SIPCode), text(j.Reason),
-		cell(text(j.Codec)), text(j.Trunk), text(j.ApplicationID), cell(text(j.UserAgent)), j.Transport}
+	return []string{r.ID.String(), r.Account, r.Endpoint.String(), string(r.Direction), cell(r.From), cell(r.To), cell(r.CallerName),
+		momentText(r.Start), momentText(r.Answer), momentText(r.End), strconv.FormatInt(seconds(r.Duration(r.End)), 10),
+		strconv.FormatInt(seconds(r.Billed(r.End)), 10), string(r.Status), r.Cause.Text, strconv.Itoa(r.Cause.Code), r.Cause.Name, string(r.Source),
+		codeText(r.SIPCode), r.Reason, cell(r.Codec), r.Trunk, r.Application, cell(r.UserAgent), r.Transport}
 }
 
 // cell is what a phone has said, as a spreadsheet shows it: one that would take
@@ -79,16 +79,16 @@ func cell(s string) string {
 	return s
 }
 
-func text(s *string) string {
-	if s == nil {
+func momentText(t time.Time) string {
+	if t.IsZero() {
 		return ""
 	}
-	return *s
+	return t.UTC().Format(moments)
 }
 
-func number(n *int) string {
-	if n == nil {
+func codeText(code int) string {
+	if code == 0 {
 		return ""
 	}
-	return strconv.Itoa(*n)
+	return strconv.Itoa(code)
 }

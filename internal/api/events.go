@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"onhook/internal/account"
-	"onhook/internal/callrecord"
 	"onhook/internal/event"
 )
 
@@ -208,6 +207,3 @@ func writeEvent(b *bytes.Buffer, e *event.Event) {
 	b.Write(e.Body) // JSON of one line
 	b.WriteString("\n\n")
 }
-
-// CallEvent is the data of a call's event: its record so far.
-func CallEvent(r *callrecord.Record, at time.Time) any { return newCallJSON(r, at) }

@@ -43,13 +43,19 @@ func (id ID) Time() time.Time {
 
 func (id ID) String() string {
 	var b [36]byte
+	return string(id.Append(b[:0]))
+}
+
+// Append appends the text form.
+func (id ID) Append(dst []byte) []byte {
+	var b [36]byte
 	hex.Encode(b[0:8], id[0:4])
 	hex.Encode(b[9:13], id[4:6])
 	hex.Encode(b[14:18], id[6:8])
 	hex.Encode(b[19:23], id[8:10])
 	hex.Encode(b[24:36], id[10:16])
 	b[8], b[13], b[18], b[23] = '-', '-', '-', '-'
-	return string(b[:])
+	return append(dst, b[:]...)
 }
 
 // ParseID reads the form that String writes, in either case.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 )
 
@@ -35,12 +36,15 @@ type Outbox interface {
 type Config struct {
 	Log      Log
 	Bindings *location.Feed
+	Calls    *callrecord.Feed
 	Outbox   Outbox
 	// Endpoint finds an endpoint that has bindings: its ids, owner and names.
 	Endpoint func(account.EndpointID) (account.Endpoint, bool)
 	// Data appends what an event of an endpoint shows, as JSON: the endpoint and
 	// either the binding or the names of the changed fields.
 	Data func(ctx context.Context, dst []byte, e *account.Endpoint, b *location.Binding, changed []string) []byte
+	// CallData appends what an event of a call that happened at that time shows.
+	CallData func(dst []byte, r *callrecord.Record, at time.Time) []byte
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: nothing is logged
@@ -48,12 +52,12 @@ type Config struct {
 
 // Bounds of the Hub.
 const (
-	maxQueue  = 8192                   // changes and calls that wait to become events
+	maxQueue  = 8192                   // changes that wait to become events
 	maxBatch  = 512                    // events written at once
 	syncEvery = 20 * time.Millisecond  // from one Sync to the next at least
 	dropEvery = time.Second            // from one word to the outbox to the next
 	retry     = 500 * time.Millisecond // when the log cannot be written
-	gather    = 2 * time.Millisecond   // from taking bindings' events to taking more, so that a storm is written in batches
+	gather    = 2 * time.Millisecond   // from taking what bindings and calls tell to taking more, so that a storm is written in batches
 	maxText   = 1 << 20                // bytes of bodies that are kept for the next batch
 )
 
@@ -72,7 +76,9 @@ type Hub struct {
 
 	// What Run alone uses.
 	ids      *IDs
-	bindings uint64           // events of the feed that have been taken
+	bindings []location.Event // taken in this round
+	calls    []callrecord.Event
+	taken    uint64           // events of bindings that have been taken
 	seq      int64            // of the last change that became an event
 	safe     int64            // of the last one that is synced
 	dropped  int64            // of the last one that the outbox was told
@@ -85,13 +91,10 @@ type Hub struct {
 	made, lost, failures atomic.Uint64
 }
 
-// told is something that shall become an event.
+// told is a change that shall become an event.
 type told struct {
-	at     time.Time
-	after  uint64         // so many of the bindings' events came before it
-	change account.Change // of an endpoint, unless Kind is 0
-	other  Event          // else: everything but ID and Body
-	data   any            // of other
+	account.Change
+	after uint64 // so many of the bindings' events came before it
 }
 
 // NewHub makes a Hub that continues where the log ends. Run brings it to life.
@@ -118,26 +121,19 @@ func (h *Hub) Leaving(e account.Endpoint) {
 }
 
 // Changed takes in one committed change. It does not block.
-func (h *Hub) Changed(c account.Change) { h.put(told{change: c}) }
-
-// Tell takes in what happened to something else than an endpoint: its ID and
-// Body are made here, with data as the envelope's. It does not block.
-func (h *Hub) Tell(e Event, data any) { h.put(told{other: e, data: data}) }
-
-func (h *Hub) put(t told) {
-	t.at = h.cfg.Now()
+func (h *Hub) Changed(c account.Change) {
+	c.At = h.cfg.Now()
 	h.mu.Lock()
 	full := len(h.queue) >= maxQueue
 	switch {
-	case t.change.Seq != 0 && h.cfg.Outbox != nil && (full || h.behind):
+	case c.Seq != 0 && h.cfg.Outbox != nil && (full || h.behind):
 		h.behind = true
 		h.left++
 	case full:
 		h.lost.Add(1)
 		h.gap = true
 	default:
-		t.after = h.cfg.Bindings.Told()
-		h.queue = append(h.queue, t)
+		h.queue = append(h.queue, told{c, h.cfg.Bindings.Told()})
 	}
 	h.mu.Unlock()
 	h.signal()
@@ -157,8 +153,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	defer tick.Stop()
 	pause := time.NewTimer(gather)
 	defer pause.Stop()
-	bindings := h.cfg.Bindings.Wake()
-	var buf []location.Event
+	bindings, calls := h.cfg.Bindings.Wake(), h.cfg.Calls.Wake()
 	for {
 		var due <-chan time.Time // nothing to sync: no wake-ups
 		if h.dirty || h.dropped < h.safe {
@@ -167,41 +162,48 @@ func (h *Hub) Run(ctx context.Context) error {
 		select {
 		case <-h.wake:
 		case <-bindings: // a lone one becomes an event at once
-			bindings = nil
+			bindings, calls = nil, nil
+			pause.Reset(gather)
+		case <-calls:
+			bindings, calls = nil, nil
 			pause.Reset(gather)
 		case <-pause.C:
-			bindings = h.cfg.Bindings.Wake()
+			bindings, calls = h.cfg.Bindings.Wake(), h.cfg.Calls.Wake()
 			continue
 		case <-due:
 			h.sync(ctx, false)
 		case <-ctx.Done():
 			last := context.WithoutCancel(ctx)
-			h.round(last, buf)
+			h.round(last)
 			h.sync(last, true)
 			return nil
 		}
-		buf = h.round(ctx, buf)
+		h.round(ctx)
 	}
 }
 
 // round turns everything that has happened into events.
-func (h *Hub) round(ctx context.Context, buf []location.Event) []location.Event {
+func (h *Hub) round(ctx context.Context) {
 	for ctx.Err() == nil {
 		// The bindings are taken first: what was told before the last of them
 		// is in the queue then.
 		var upTo uint64
-		buf, upTo = h.cfg.Bindings.Take(buf[:0])
+		h.bindings, upTo = h.cfg.Bindings.Take(h.bindings[:0])
+		h.calls, _ = h.cfg.Calls.Take(h.calls[:0])
 		h.mu.Lock()
 		queue := h.queue
 		h.queue = nil
 		behind, gap := h.behind, h.gap
 		h.gap = false
 		h.mu.Unlock()
-		rest := h.merge(ctx, queue, buf)
-		if gap {
-			h.add(ctx, Event{Type: StreamGap}, h.cfg.Now(), struct{}{})
+		rest := h.merge(ctx, queue, h.bindings)
+		for i := range h.calls {
+			h.call(ctx, &h.calls[i])
 		}
-		h.bindings = upTo
+		if gap {
+			h.missed(ctx, h.cfg.Now())
+		}
+		h.taken = upTo
 		h.flush(ctx)
 		if len(rest) > 0 { // told after bindings that were not taken yet
 			h.mu.Lock()
@@ -213,24 +215,24 @@ func (h *Hub) round(ctx context.Context, buf []location.Event) []location.Event 
 			break
 		}
 	}
-	clear(buf)
-	return buf
+	clear(h.bindings)
+	clear(h.calls)
 }
 
 // merge makes events of both in the order in which they happened, and returns
 // what was told after the last of the bindings.
 func (h *Hub) merge(ctx context.Context, queue []told, bindings []location.Event) []told {
-	at := h.bindings
+	at := h.taken
 	for i := range bindings {
 		for len(queue) > 0 && queue[0].after <= at {
-			h.make(ctx, queue[0])
+			h.make(ctx, &queue[0].Change)
 			queue = queue[1:]
 		}
 		h.binding(ctx, &bindings[i])
 		at += uint64(max(bindings[i].Missed, 1))
 	}
 	for len(queue) > 0 && queue[0].after <= at {
-		h.make(ctx, queue[0])
+		h.make(ctx, &queue[0].Change)
 		queue = queue[1:]
 	}
 	return queue
@@ -250,8 +252,8 @@ func (h *Hub) catchUp(ctx context.Context) bool {
 		}
 		return false
 	}
-	for _, c := range pending {
-		h.make(ctx, told{at: c.At, change: c})
+	for i := range pending {
+		h.make(ctx, &pending[i])
 	}
 	h.flush(ctx)
 	if len(pending) > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 	"onhook/internal/location/journaltest"
 	"onhook/internal/sip"
@@ -28,7 +29,7 @@ func (n *nothing) Append(events []Event) error {
 func registrations() (*Hub, *nothing, []location.Event) {
 	log := &nothing{}
 	e := account.Endpoint{ID: 1, Owner: "SA_1", Main: "MA_1", Username: "user1", Domain: "sip.example.com"}
-	h := NewHub(Config{Log: log, Bindings: location.New(location.Config{Journal: journaltest.NewMemory()}).Subscribe(2),
+	h := NewHub(Config{Log: log, Bindings: location.New(location.Config{Journal: journaltest.NewMemory()}).Subscribe(2), Calls: new(callrecord.Feeds).Subscribe(2),
 		Endpoint: func(account.EndpointID) (account.Endpoint, bool) { return e, true },
 		Data: func(_ context.Context, dst []byte, e *account.Endpoint, b *location.Binding, _ []string) []byte {
 			dst = AppendString(append(dst, `{"username":`...), e.Username)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 	"onhook/internal/location/journaltest"
 	"onhook/internal/sip"
@@ -104,15 +105,20 @@ type world struct {
 	log       *memory
 	outbox    *outbox
 	index     *location.Index
+	calls     callrecord.Feeds
 	endpoints sync.Map // id → account.Endpoint
 	seq       int64
 	end       func()
 }
 
+func callData(dst []byte, r *callrecord.Record, _ time.Time) []byte {
+	return append(r.ID.Append(append(dst, `{"uuid":"`...)), `"}`...)
+}
+
 // newWorld makes one whose feed of bindings holds up to buffer events.
 func newWorld(t *testing.T, log *memory, box *outbox, buffer int) *world {
 	w := &world{log: log, outbox: box, index: location.New(location.Config{Journal: journaltest.NewMemory()})}
-	cfg := Config{Log: log, Bindings: w.index.Subscribe(buffer),
+	cfg := Config{Log: log, Bindings: w.index.Subscribe(buffer), Calls: w.calls.Subscribe(2), CallData: callData,
 		Endpoint: func(id account.EndpointID) (account.Endpoint, bool) {
 			e, ok := w.endpoints.Load(id)
 			if !ok {
@@ -208,7 +214,7 @@ func TestOrder(t *testing.T) {
 			w.commit(account.Change{Kind: account.Deleted, Before: after, SecretChanged: true})
 			want += fmt.Sprintf(" created%[1]d registered%[1]d updated%[1]d credentials_changed%[1]d deleted%[1]d", id)
 		}
-		w.Tell(Event{Type: CallEnded, Account: "MA_1", Main: "MA_1", Key: 7}, struct{}{})
+		w.calls.Publish(callrecord.Event{Type: callrecord.Ended, Record: &callrecord.Record{ID: callrecord.ID{15: 7}, Account: "MA_1", Main: "MA_1"}})
 		synctest.Wait()
 		if got := w.log.names(); got != strings.TrimSpace(want+" call.ended7") {
 			t.Errorf("%s\nwant%s", got, want)

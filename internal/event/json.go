@@ -50,18 +50,11 @@ func AppendTime(dst []byte, t time.Time) []byte {
 
 // appendJSON appends what always marshals.
 func appendJSON(dst []byte, v any) []byte {
-	dst, _ = appendValue(dst, v)
-	return dst
-}
-
-func appendValue(dst []byte, v any) ([]byte, error) {
 	b := bytes.NewBuffer(dst)
 	enc := json.NewEncoder(b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return dst, err
-	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	_ = enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // appendHead appends the envelope up to its data, which a '}' follows.

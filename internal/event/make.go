@@ -2,22 +2,19 @@ package event
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"onhook/internal/account"
+	"onhook/internal/callrecord"
 	"onhook/internal/location"
 )
 
 // kinds names what happened to an endpoint.
 var kinds = map[account.ChangeKind]Type{account.Created: EndpointCreated, account.Updated: EndpointUpdated, account.Deleted: EndpointDeleted}
 
-// make makes one event of what was told.
-func (h *Hub) make(ctx context.Context, t told) {
-	c := t.change
-	if c.Kind == 0 {
-		h.add(ctx, t.other, t.at, t.data)
-		return
-	}
+// make makes one event of a change.
+func (h *Hub) make(ctx context.Context, c *account.Change) {
 	e, changed := &c.After, []string(nil)
 	switch c.Kind {
 	case account.Deleted:
@@ -35,7 +32,7 @@ func (h *Hub) make(ctx context.Context, t told) {
 	if c.Last { // a crash between the events of one transaction brings all of them again
 		made.Seq = c.Seq
 	}
-	h.endpoint(ctx, made, t.at, e, nil, changed)
+	h.endpoint(ctx, made, c.At, e, nil, changed)
 }
 
 // bindingTypes are the types of the bindings' events.
@@ -47,7 +44,7 @@ var bindingTypes = [...]Type{location.Registered: EndpointRegistered, location.R
 func (h *Hub) binding(ctx context.Context, e *location.Event) {
 	if e.Type == location.Gap {
 		h.lost.Add(uint64(e.Missed))
-		h.add(ctx, Event{Type: StreamGap}, e.At, struct{}{})
+		h.missed(ctx, e.At)
 		return
 	}
 	id := account.EndpointID(e.Key)
@@ -73,17 +70,28 @@ func (h *Hub) endpoint(ctx context.Context, e Event, at time.Time, of *account.E
 	h.seal(ctx, e, start)
 }
 
-// add puts any other event into the batch.
-func (h *Hub) add(ctx context.Context, e Event, at time.Time, data any) {
-	e.ID = h.ids.Next(at)
-	start := len(h.text)
-	text, err := appendValue(e.appendHead(h.text, at), data)
-	if err != nil {
-		h.lost.Add(1)
-		h.cfg.Logger.Error("an event cannot be written as JSON", "type", string(e.Type), "error", err)
+// callTypes are the types of the calls' events.
+var callTypes = [...]Type{callrecord.Started: CallStarted, callrecord.Answered: CallAnswered, callrecord.Ended: CallEnded}
+
+// call makes one event of a call's.
+func (h *Hub) call(ctx context.Context, e *callrecord.Event) {
+	if e.Type == callrecord.Gap {
+		h.lost.Add(uint64(e.Missed))
+		h.missed(ctx, e.At)
 		return
 	}
-	h.text = text
+	r := e.Record
+	made := Event{ID: h.ids.Next(e.At), Type: callTypes[e.Type], Account: r.Account, Main: r.Main, Key: binary.BigEndian.Uint64(r.ID[8:])}
+	start := len(h.text)
+	h.text = h.cfg.CallData(made.appendHead(h.text, e.At), r, e.At)
+	h.seal(ctx, made, start)
+}
+
+// missed makes the event that stands for those that were lost.
+func (h *Hub) missed(ctx context.Context, at time.Time) {
+	e := Event{ID: h.ids.Next(at), Type: StreamGap}
+	start := len(h.text)
+	h.text = append(e.appendHead(h.text, at), "{}"...)
 	h.seal(ctx, e, start)
 }
 

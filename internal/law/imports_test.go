@@ -30,7 +30,7 @@ var ours = map[string][]string{
 	"internal/location":   {"internal/sip", "internal/feed"},
 	"internal/callrecord": {"internal/account", "internal/feed"},
 	// what happened, made of the nouns
-	"internal/event":    {"internal/account", "internal/location"},
+	"internal/event":    {"internal/account", "internal/location", "internal/callrecord"},
 	"internal/eventlog": {"internal/event"},
 	"internal/webhook":  {"internal/account", "internal/event"},
 	// HTTP requests of ours to users' servers

@@ -16,6 +16,9 @@ import (
 // storm of registrations brings while the disk takes its time.
 const feedBuffer = 16_384
 
+// callBuffer is how many events of calls may wait.
+const callBuffer = 4096
+
 // buildEvents opens the event log and makes the hub that fills it.
 func (s *Server) buildEvents() error {
 	log, err := eventlog.Open(eventlog.Config{Dir: s.cfg.EventsPath(), Keep: s.cfg.Events.Keep, MaxBytes: int64(s.cfg.Events.MaxMegabytes) << 20,
@@ -26,8 +29,8 @@ func (s *Server) buildEvents() error {
 	s.events = log
 	s.store.KeepChanges(log.Origin())
 	s.hub = event.NewHub(event.Config{
-		Log: log, Outbox: s.store, Bindings: s.path.index.Subscribe(feedBuffer), Endpoint: s.path.eventEndpoint,
-		Data:   (&eventData{path: s.path, accounts: s.accounts}).of,
+		Log: log, Outbox: s.store, Bindings: s.path.index.Subscribe(feedBuffer), Calls: s.calls.Subscribe(callBuffer), Endpoint: s.path.eventEndpoint,
+		Data: (&eventData{path: s.path, accounts: s.accounts}).of, CallData: api.AppendCallEvent,
 		Logger: s.logger.With("package", "event"),
 	})
 	s.buildWebhooks()

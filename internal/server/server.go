@@ -75,8 +75,6 @@ type Server struct {
 	apiAddr      netip.AddrPort
 	apiConn      net.Listener
 
-	callsTold chan struct{} // closed when every call's event is with the hub
-
 	started chan struct{}
 	ready   atomic.Bool
 }
@@ -84,7 +82,7 @@ type Server struct {
 // New builds a Server and opens its stores; it listens nowhere yet. Without an
 // error, Run must follow: it closes what New opened.
 func New(ctx context.Context, cfg config.Config, opts Options) (*Server, error) {
-	s := &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{}), callsTold: make(chan struct{})}
+	s := &Server{cfg: cfg, logger: opts.Logger, started: make(chan struct{})}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -335,8 +333,6 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return s.store.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.hub.Run(inner) })
-	calls := s.calls.Subscribe(callBuffer)
-	group.Go(func() error { return s.tellCalls(calls) })
 	group.Go(func() error { return s.sweepEvents(inner) })
 	group.Go(func() error { return s.records.Run(inner) })
 	group.Go(func() error { return s.path.proxy.Run(inner) })
@@ -412,7 +408,6 @@ func (s *Server) stop(ctx context.Context) error {
 	err = errors.Join(err, s.path.resolver.Close(), s.path.transport.Close(), s.path.transactions.Close())
 	s.path.index.Close()
 	s.calls.Close()
-	<-s.callsTold
 	return err
 }
 

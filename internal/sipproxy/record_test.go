@@ -79,14 +79,16 @@ func TestRecordOfCall(t *testing.T) {
 		if other.ID != got.ID || other.Endpoint != 7 || other.Direction != callrecord.Inbound || other.Peer != 0 {
 			t.Errorf("bob's record\n%+v", other)
 		}
-		for _, want := range []string{"started", "started", "answered", "answered", "ended", "ended"} {
-			e, err := feed.Next(t.Context())
-			if err != nil || e.Type.String() != want {
-				t.Errorf("%s, %v, wants %s", e.Type, err, want)
-			}
-			if want == "answered" && (e.Record.Status != callrecord.InProgress || !e.Record.Live()) {
+		events := ""
+		told, _ := feed.Take(nil)
+		for _, e := range told {
+			events += e.Type.String() + " "
+			if e.Type == callrecord.Answered && (e.Record.Status != callrecord.InProgress || !e.Record.Live()) {
 				t.Errorf("answered: %+v", e.Record)
 			}
+		}
+		if events != "started started answered answered ended ended " {
+			t.Errorf("events %s", events)
 		}
 	})
 }
