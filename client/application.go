@@ -84,7 +84,8 @@ func (c *Client) Applications(ctx context.Context, q ApplicationQuery) iter.Seq2
 
 // Application returns one application.
 func (c *Client) Application(ctx context.Context, id string) (a Application, err error) {
-	return a, c.do(ctx, "GET", c.path("Application", id), nil, nil, &a)
+	err = c.do(ctx, "GET", c.path("Application", id), nil, nil, &a)
+	return a, err
 }
 
 // CreateApplication makes an application and returns its app_id.

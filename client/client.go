@@ -1,5 +1,5 @@
 // Package client talks to onhook's REST API: endpoints, their registrations,
-// applications, sub-accounts and the stream of events. Its types are checked
+// applications, sub-accounts, bans and the stream of events. Its types are checked
 // against the API's OpenAPI document. It retries nothing but a cut event
 // stream, and keeps nothing.
 //
@@ -57,7 +57,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := e.Message
 	if text == "" {
-		text = http.StatusText(e.Status)
+		text = fmt.Sprintf("HTTP %d %s, which is not the API's own answer", e.Status, http.StatusText(e.Status))
 	}
 	if fields := e.Fields(); len(fields) > 0 {
 		text += ": " + strings.Join(fields, "; ")
@@ -120,7 +120,7 @@ func joined(base string, segments []string) string {
 }
 
 // do makes a request with body as JSON, nil for none, and reads the answer
-// into out, nil for none.
+// into out, nil for none. A *[]byte gets it as it is.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body, out any) error {
 	var content io.Reader
 	if body != nil {
@@ -145,6 +145,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	if resp.StatusCode >= 300 {
 		return refused(resp, text)
+	}
+	if raw, ok := out.(*[]byte); ok {
+		*raw = text
+		return nil
 	}
 	if out == nil {
 		return nil

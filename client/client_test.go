@@ -38,7 +38,7 @@ func TestErrorTellsEveryField(t *testing.T) {
 
 func TestErrorOfSomebodyElse(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>no", http.StatusBadGateway) })
-	if err := c.DeleteEndpoint(t.Context(), "1"); err == nil || err.Error() != "Bad Gateway" {
+	if err := c.DeleteEndpoint(t.Context(), "1"); err == nil || err.Error() != "HTTP 502 Bad Gateway, which is not the API's own answer" {
 		t.Errorf("%v", err)
 	}
 }

@@ -179,7 +179,8 @@ func page[T any](ctx context.Context, c *Client, path string, query url.Values, 
 		query.Set("limit", strconv.Itoa(limit))
 	}
 	query.Set("offset", strconv.Itoa(offset))
-	return p, c.do(ctx, "GET", path, query, nil, &p)
+	err = c.do(ctx, "GET", path, query, nil, &p)
+	return p, err
 }
 
 func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
@@ -205,12 +206,14 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values)
 
 // Endpoint returns one endpoint.
 func (c *Client) Endpoint(ctx context.Context, id string) (e Endpoint, err error) {
-	return e, c.do(ctx, "GET", c.path("Endpoint", id), nil, nil, &e)
+	err = c.do(ctx, "GET", c.path("Endpoint", id), nil, nil, &e)
+	return e, err
 }
 
 // CreateEndpoint makes an endpoint, which may register at once.
 func (c *Client) CreateEndpoint(ctx context.Context, spec EndpointSpec) (e EndpointCreated, err error) {
-	return e, c.do(ctx, "POST", c.path("Endpoint"), nil, spec, &e)
+	err = c.do(ctx, "POST", c.path("Endpoint"), nil, spec, &e)
+	return e, err
 }
 
 // MaxBulk is how many endpoints CreateEndpoints takes at once.
@@ -270,7 +273,8 @@ type Binding struct {
 
 // Bindings returns an endpoint's registrations.
 func (c *Client) Bindings(ctx context.Context, endpoint string) (b Bindings, err error) {
-	return b, c.do(ctx, "GET", c.path("Endpoint", endpoint, "Registration"), nil, nil, &b)
+	err = c.do(ctx, "GET", c.path("Endpoint", endpoint, "Registration"), nil, nil, &b)
+	return b, err
 }
 
 // EndBinding ends one registration, EndBindings all of an endpoint's.
@@ -281,4 +285,12 @@ func (c *Client) EndBinding(ctx context.Context, endpoint, binding string) error
 // EndBindings ends every registration of an endpoint.
 func (c *Client) EndBindings(ctx context.Context, endpoint string) error {
 	return c.do(ctx, "DELETE", c.path("Endpoint", endpoint, "Registration"), nil, nil, nil)
+}
+
+// Trace returns the last attempts of an endpoint to register, call and send
+// messages, with the SIP messages, as json, text (for people) or pcap (for
+// Wireshark).
+func (c *Client) Trace(ctx context.Context, endpoint, format string) (trace []byte, err error) {
+	err = c.do(ctx, "GET", c.path("Endpoint", endpoint, "Trace"), url.Values{"format": {format}}, nil, &trace)
+	return trace, err
 }

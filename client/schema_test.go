@@ -35,6 +35,7 @@ func TestTypesFollowTheDocument(t *testing.T) {
 		{"FullApplication", Application{}, "api_id"},
 		{"ApplicationCreate", ApplicationPatch{}, lockedOrIgnored(doc, "ApplicationCreate") + " subaccount log_incoming_messages"},
 		{"ApplicationDelete", Detach{}, ""},
+		{"Ban", Ban{}, ""},
 		{"SubAccount", SubAccount{}, "api_id"},
 		{"SubAccountCreate", SubAccountPatch{}, lockedOrIgnored(doc, "SubAccountCreate") + " is_active"},
 		{"SubAccountUpdate", SubAccountPatch{}, lockedOrIgnored(doc, "SubAccountUpdate") + " is_active"},

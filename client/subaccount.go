@@ -85,7 +85,8 @@ func (c *Client) SubAccounts(ctx context.Context, activeOnly bool) iter.Seq2[Sub
 
 // SubAccount returns one sub-account, by auth_id.
 func (c *Client) SubAccount(ctx context.Context, authID string) (a SubAccount, err error) {
-	return a, c.do(ctx, "GET", c.subPath(authID), nil, nil, &a)
+	err = c.do(ctx, "GET", c.subPath(authID), nil, nil, &a)
+	return a, err
 }
 
 // CreateSubAccount makes a sub-account. The answer holds its token in clear,
@@ -99,7 +100,8 @@ func (c *Client) CreateSubAccount(ctx context.Context, spec SubAccountPatch) (a 
 
 // UpdateSubAccount changes the fields that are set and returns the result.
 func (c *Client) UpdateSubAccount(ctx context.Context, authID string, patch SubAccountPatch) (a SubAccount, err error) {
-	return a, c.do(ctx, "PUT", c.subPath(authID), nil, patch, &a)
+	err = c.do(ctx, "PUT", c.subPath(authID), nil, patch, &a)
+	return a, err
 }
 
 // DeleteSubAccount deletes a sub-account. One that owns endpoints is refused

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -20,27 +22,64 @@ import (
 	"onhook/client"
 )
 
-// remote is how the commands that use the API of a running server find it.
+// place is where the API of a running server is.
+type place struct {
+	URL    string `env:"ONHOOK_URL" placeholder:"URL" help:"The server's API, such as https://sip.example.com:5080."`
+	CAFile string `env:"ONHOOK_CA_FILE" placeholder:"FILE" help:"Certificates (PEM) that the API's may be signed with, beside the system's."`
+	Dir    string `placeholder:"DIR" help:"The folder of a running onhook dev, instead of URL and keys. Default without a URL: ./.onhook."`
+	JSON   bool   `name:"json" help:"Print JSON as the API gives it."`
+}
+
+// remote is what the commands need that act for an account.
 type remote struct {
-	URL       string `env:"ONHOOK_URL" placeholder:"URL" help:"The server's API, such as https://sip.example.com:5080."`
+	place
 	AuthID    string `env:"ONHOOK_AUTH_ID" placeholder:"ID" help:"The account: MA_… or SA_…."`
 	AuthToken string `env:"ONHOOK_AUTH_TOKEN" placeholder:"TOKEN" help:"Its token; better given in the environment, where other users do not see it."`
-	CAFile    string `env:"ONHOOK_CA_FILE" placeholder:"FILE" help:"Certificates (PEM) that the API's may be signed with, beside the system's."`
-	Dir       string `placeholder:"DIR" help:"The folder of a running onhook dev, instead of all that. Default without a URL: ./.onhook."`
 	Account   string `placeholder:"SA_ID" help:"Act on this sub-account of the account."`
-	JSON      bool   `name:"json" help:"Print JSON as the API gives it."`
+}
+
+// admin is what the commands of server administration need.
+type admin struct {
+	place
+	AdminToken string `env:"ONHOOK_ADMIN_TOKEN" placeholder:"TOKEN" help:"The server's api.admin_token; better given in the environment, where other users do not see it."`
 }
 
 // devDir is where onhook dev keeps its state unless told otherwise.
 const devDir = ".onhook"
 
-// use calls f with a client, until it is done or a signal comes. Being
-// interrupted is no failure.
+// use calls f with a client, until it is done or a signal comes.
 func (r *remote) use(m *Main, f func(context.Context, *client.Client) error) error {
-	c, err := r.client()
+	c, err := r.find("ONHOOK_URL, ONHOOK_AUTH_ID and ONHOOK_AUTH_TOKEN")
 	if err != nil {
 		return err
 	}
+	if c.AuthID == "" {
+		c.AuthID, c.AuthToken = r.AuthID, r.AuthToken
+	}
+	if c.AuthID == "" || c.AuthToken == "" {
+		return errors.New("which account? Set ONHOOK_AUTH_ID and ONHOOK_AUTH_TOKEN")
+	}
+	c.Account = r.Account
+	return m.interruptible(func(ctx context.Context) error { return f(ctx, c) })
+}
+
+func (a *admin) use(m *Main, f func(context.Context, *client.Client) error) error {
+	c, err := a.find("ONHOOK_URL and ONHOOK_ADMIN_TOKEN")
+	if err != nil {
+		return err
+	}
+	if c.AdminToken == "" {
+		c.AdminToken = a.AdminToken
+	}
+	if c.AdminToken == "" {
+		return errors.New("which administration? Set ONHOOK_ADMIN_TOKEN to the server's api.admin_token")
+	}
+	return m.interruptible(func(ctx context.Context) error { return f(ctx, c) })
+}
+
+// interruptible calls f until it is done or a signal comes. Being interrupted is
+// no failure.
+func (m *Main) interruptible(f func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	signals := m.Signals
@@ -57,40 +96,59 @@ func (r *remote) use(m *Main, f func(context.Context, *client.Client) error) err
 		case <-ctx.Done():
 		}
 	}()
-	if err := f(ctx, c); err != nil && !errors.Is(err, context.Canceled) {
-		return err
+	if err := f(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return unreachable(err)
 	}
 	return nil
 }
 
-func (r *remote) client() (*client.Client, error) {
-	dir := r.Dir
-	if dir == "" && r.URL == "" {
-		dir = devDir
-	}
-	c := client.New(r.URL, r.AuthID, r.AuthToken)
-	if dir != "" {
-		info, err := readDev(dir)
-		if errors.Is(err, os.ErrNotExist) && r.Dir == "" {
-			return nil, errors.New("which server? Set ONHOOK_URL, ONHOOK_AUTH_ID and ONHOOK_AUTH_TOKEN, or name the folder of a running onhook dev with --dir")
+// find returns a client for the server, which has the keys that a dev folder
+// tells. variables are those to set instead.
+func (p *place) find(variables string) (*client.Client, error) {
+	c := client.New(p.URL, "", "")
+	switch {
+	case p.Dir != "" || p.URL == "":
+		info, err := readDev(cmp.Or(p.Dir, devDir))
+		if errors.Is(err, os.ErrNotExist) && p.Dir == "" {
+			return nil, fmt.Errorf("which server? Set %s, or name the folder of a running onhook dev with --dir", variables)
 		}
 		if err != nil {
 			return nil, err
 		}
 		c = client.New(info.APIURL, info.AuthID, info.AuthToken)
+		c.AdminToken = info.AdminToken
+	case !strings.HasPrefix(p.URL, "http://") && !strings.HasPrefix(p.URL, "https://"):
+		return nil, fmt.Errorf("%s is no URL of a server: it begins with http:// or https://", p.URL)
 	}
-	if c.AuthID == "" || c.AuthToken == "" {
-		return nil, errors.New("which account? Set ONHOOK_AUTH_ID and ONHOOK_AUTH_TOKEN")
-	}
-	c.Account, c.Agent = r.Account, "onhook/"+version
-	if r.CAFile != "" {
-		transport, err := trusting(r.CAFile)
+	c.Agent = "onhook/" + version
+	if p.CAFile != "" {
+		transport, err := trusting(p.CAFile)
 		if err != nil {
 			return nil, err
 		}
 		c.HTTP = &http.Client{Transport: transport}
 	}
 	return c, nil
+}
+
+// unreachable says in plain words why a server could not be asked.
+func unreachable(err error) error {
+	var failed *url.Error
+	if !errors.As(err, &failed) {
+		return err
+	}
+	server, _ := url.Parse(failed.URL) // it has been asked
+	where := server.Scheme + "://" + server.Host
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens at %s: is the server running there?", where)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%s shows a certificate of an authority that is not known here: name the authority's file with --ca-file", where)
+	case strings.Contains(failed.Err.Error(), "HTTP response to HTTPS"):
+		return fmt.Errorf("%s does not speak TLS: write http://%s", where, server.Host)
+	}
+	return fmt.Errorf("%s: %w", where, failed.Err)
 }
 
 func trusting(file string) (http.RoundTripper, error) {
@@ -114,6 +172,8 @@ type devFile struct {
 	APIURL    string `json:"api_url"`
 	AuthID    string `json:"auth_id"`
 	AuthToken string `json:"auth_token"`
+
+	AdminToken string `json:"admin_token"`
 }
 
 // readDev reads the dev.json that a running onhook dev keeps in its folder.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -107,6 +108,14 @@ func TestEndpointCommands(t *testing.T) {
 		t.Error(text)
 	}
 	d.refused("nothing to change", "endpoint", "update", "carol")
+	if text := d.ok("endpoint", "trace", "carol"); text != "" {
+		t.Error(text)
+	}
+	if pcap := d.ok("endpoint", "trace", "carol", "--pcap"); !strings.HasPrefix(pcap, "\xa1\xb2\xc3\xd4") {
+		t.Errorf("%q", pcap)
+	}
+	d.ok("endpoint", "unregister", "carol")
+	d.refused("Registration not found", "endpoint", "unregister", "carol", "abcdefghjkmn")
 	d.ok("endpoint", "delete", "carol", "dave")
 	d.refused("there is no endpoint carol", "endpoint", "get", "carol")
 }
@@ -280,12 +289,45 @@ func TestWhichServer(t *testing.T) {
 		{"which server?", "endpoint list"},
 		{"is onhook dev running there?", "endpoint list --dir nowhere"},
 		{"which account?", "endpoint list --url http://127.0.0.1:1"},
-		{"connection refused", "endpoint list --url http://127.0.0.1:1 --auth-id MA_X --auth-token x"},
+		{"nothing listens at http://127.0.0.1:1", "endpoint list --url http://127.0.0.1:1 --auth-id MA_X --auth-token x"},
+		{"begins with http:// or https://", "endpoint list --url 127.0.0.1:5080 --auth-id MA_X --auth-token x"},
+		{"which server?", "ban list"},
+		{"which administration?", "trunk list --url http://127.0.0.1:1"},
 	} {
 		if code, _, stderr := run(strings.Fields(c.args)...); code != exitFailed || !strings.Contains(stderr, c.want) {
 			t.Errorf("%s: exit code %d: %s", c.args, code, stderr)
 		}
 	}
+}
+
+// What is in the way is named in plain words.
+func TestUnreachable(t *testing.T) {
+	plain, secure := httptest.NewServer(http.NotFoundHandler()), httptest.NewTLSServer(http.NotFoundHandler())
+	defer plain.Close()
+	defer secure.Close()
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	for url, want := range map[string]string{
+		strings.Replace(plain.URL, "http:", "https:", 1): "does not speak TLS: write " + plain.URL,
+		secure.URL: "name the authority's file with --ca-file",
+		plain.URL:  "HTTP 404 Not Found, which is not the API's own answer",
+	} {
+		code, _, stderr := run("endpoint", "list", "--url", url, "--auth-id", "MA_X", "--auth-token", "x")
+		if code != exitFailed || !strings.Contains(stderr, want) {
+			t.Errorf("%s: exit code %d: %s", url, code, stderr)
+		}
+	}
+}
+
+func TestBanCommands(t *testing.T) {
+	d := startDev(t)
+	if list := d.ok("ban", "list"); list != "BAN_ID  USERNAME  DOMAIN  SOURCE  REASON  ENDS\n" {
+		t.Error(list)
+	}
+	d.refused("Ban not found", "ban", "lift", "k7d2m4qhx5ab3c6e")
+	d.refused("or --all", "ban", "lift")
+	d.refused("or --all", "ban", "lift", "k7d2m4qhx5ab3c6e", "--all")
+	d.ok("ban", "lift", "--all")
+	d.ok("trunk", "list")
 }
 
 // following starts a command that goes on until it is interrupted; stop does
@@ -329,7 +371,7 @@ func TestEventsAndWatch(t *testing.T) {
 // What a terminal is shown.
 func TestWatchScreen(t *testing.T) {
 	d := startDev(t)
-	api, err := (&remote{Dir: d.dir}).client()
+	api, err := (&place{Dir: d.dir}).find("")
 	if err != nil {
 		t.Fatal(err)
 	}

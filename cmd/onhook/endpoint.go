@@ -13,13 +13,15 @@ import (
 
 // endpointCommand manages SIP accounts through the API of a running server.
 type endpointCommand struct {
-	List   endpointList   `cmd:"" help:"List endpoints and where they are registered."`
-	Get    endpointGet    `cmd:"" help:"Show one endpoint and its registrations."`
-	Create endpointCreate `cmd:"" help:"Create an endpoint."`
-	Update endpointUpdate `cmd:"" help:"Change an endpoint."`
-	Delete endpointDelete `cmd:"" help:"Delete endpoints."`
-	Import endpointImport `cmd:"" help:"Create the endpoints of a CSV file, all or none."`
-	Watch  endpointWatch  `cmd:"" help:"Show registrations as they come and go."`
+	List       endpointList       `cmd:"" help:"List endpoints and where they are registered."`
+	Get        endpointGet        `cmd:"" help:"Show one endpoint and its registrations."`
+	Create     endpointCreate     `cmd:"" help:"Create an endpoint."`
+	Update     endpointUpdate     `cmd:"" help:"Change an endpoint."`
+	Delete     endpointDelete     `cmd:"" help:"Delete endpoints."`
+	Import     endpointImport     `cmd:"" help:"Create the endpoints of a CSV file, all or none."`
+	Watch      endpointWatch      `cmd:"" help:"Show registrations as they come and go."`
+	Trace      endpointTrace      `cmd:"" help:"Print the SIP messages of its last attempts to register and to call."`
+	Unregister endpointUnregister `cmd:"" help:"End its registrations and close their connections; it may register again."`
 }
 
 type endpointList struct {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -46,6 +47,7 @@ type commands struct {
 	Application applicationCommand `cmd:"" help:"List, create, change and delete applications."`
 	SubAccount  subAccountCommand  `cmd:"" help:"List, create, change and delete sub-accounts."`
 	Trunk       trunkCommand       `cmd:"" help:"Show the trunks of a server, with its admin token."`
+	Ban         banCommand         `cmd:"" help:"Show and lift the bans for wrong passwords, with the server's admin token."`
 	Events      eventsCommand      `cmd:"" help:"Follow an account's events."`
 }
 
@@ -74,7 +76,7 @@ func (m *Main) Run(args []string) int {
 		return exitUsage
 	}
 	if err := ctx.Run(m); err != nil {
-		fmt.Fprintln(m.Stderr, "onhook:", err)
+		fmt.Fprintln(m.Stderr, "onhook:", strings.TrimPrefix(err.Error(), "onhook: ")) // as package client begins
 		var invalid *config.Invalid
 		if errors.As(err, &invalid) {
 			return exitUsage

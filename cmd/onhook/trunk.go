@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,20 +14,15 @@ type trunkCommand struct {
 	List trunkList `cmd:"" help:"List trunks: their registrations, and the calls they carry."`
 }
 
-type trunkList struct {
-	URL        string `env:"ONHOOK_URL" required:"" placeholder:"URL" help:"The server's API, such as https://sip.example.com:5080."`
-	AdminToken string `env:"ONHOOK_ADMIN_TOKEN" placeholder:"TOKEN" help:"The server's api.admin_token; better given in the environment, where other users do not see it."`
-	JSON       bool   `name:"json" help:"Print JSON as the API gives it."`
-}
+type trunkList struct{ admin }
 
 // Run is onhook trunk list.
 func (c *trunkList) Run(m *Main) error {
-	if c.AdminToken == "" {
-		return errors.New("which administration? Set ONHOOK_ADMIN_TOKEN to the server's api.admin_token")
-	}
-	api := client.New(c.URL, "", "")
-	api.AdminToken, api.Agent = c.AdminToken, "onhook/"+version
-	trunks, _, err := api.Trunks(context.Background())
+	var trunks []client.Trunk
+	err := c.use(m, func(ctx context.Context, api *client.Client) (err error) {
+		trunks, _, err = api.Trunks(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func TestRegister(t *testing.T) {
 		t.Run(transport, func(t *testing.T) {
 			t.Parallel()
 			s := devserver.Shared(t)
-			prefix := "sipp_" + transport
+			prefix := devserver.Name("sipp_"+transport) + "_of"
 			port := freePort(t)
 			var rows []string
 			for _, e := range endpoints(t, s, prefix, many) {
