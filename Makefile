@@ -37,6 +37,7 @@ check:
 docs:
 	$(GO) run ./cmd/onhook config example > docs/config.example.yaml
 	$(GO) test ./internal/law -update
+	$(GO) test ./internal/server -run MetricsPage -update
 
 # Writes docs/performance.md; see ./bench.
 bench:
