@@ -30,9 +30,10 @@ type branch struct {
 	uri    string         // Request-URI that was sent
 	tries  uint8          // challenges answered so far
 	done   bool
-	failed bool // the device was not reached
-	cancel bool // to be cancelled
-	heard  bool // the hop has answered something
+	failed bool     // the device was not reached
+	cancel bool     // to be cancelled
+	heard  bool     // the hop has answered something
+	early  []string // tags of its early dialogs, where the caller wants to hear of their end
 
 	hopTimer *siptransaction.Timer
 }

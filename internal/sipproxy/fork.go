@@ -143,6 +143,7 @@ func (f *fork) provisional(b *branch, resp *sip.Message) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.final == 0 && !b.done {
+		b.noteEarly(resp)
 		f.forwardResponse(resp, resp.Status, nil)
 	}
 }
@@ -227,6 +228,9 @@ func (f *fork) failure(b *branch, a answer) {
 	declined := a.code >= 600
 	f.declined = f.declined || declined
 	last := f.pending == 0
+	if !f.over() && (!last || f.more()) {
+		b.endEarly(a)
+	}
 	f.mu.Unlock()
 	switch {
 	case declined && !last:
