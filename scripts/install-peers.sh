@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real SIP peers that the tests talk to, as far as they are missing
-# and this machine allows it: baresip, SIPp, Kamailio, Chromium, PostgreSQL and strace
-# through apt, JsSIP and a client library of the API through npm. Quick when everything
+# and this machine allows it: baresip, SIPp, Kamailio, Chromium, PostgreSQL, strace and
+# tshark through apt, JsSIP and a client library of the API through npm. Quick when everything
 # is there.
 #
 # What cannot be installed is named with its reason. That is a failure only with
@@ -27,6 +27,7 @@ have kamailio || [ -x /usr/sbin/kamailio ] || missing="$missing kamailio"
 have chromium || have chromium-browser || have google-chrome || missing="$missing chromium"
 want npm npm
 want strace strace
+want tshark tshark
 have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 
 apt_install() {

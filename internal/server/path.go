@@ -310,6 +310,7 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	switch {
 	case !d.Allowed:
 		p.refuse(m, flow, d.Status, d.Reason, d.Sentence)
+		p.traces.Untold(m, d.Untold)
 		p.attempted(m, flow, from, d.Callee, d.Status, cmp.Or(d.Reason, d.Untold))
 		return
 	case d.Via == routing.ViaServer:

@@ -99,6 +99,7 @@ type attempt struct {
 	entries []entry
 	omitted int
 	settled bool // a REGISTER has its final answer: the next one is another attempt
+	untold  string
 
 	owners         []uint64
 	size           int
@@ -174,6 +175,20 @@ func (r *Recorder) Out(msg []byte, flow sip.Flow) {
 	a.settled = a.settled || a.kind == Register && final(msg)
 	s.mu.Unlock()
 	r.count(a, grown)
+}
+
+// Untold notes the reason of a refusal that the caller is not told.
+func (r *Recorder) Untold(m *sip.Message, reason string) {
+	if r == nil || reason == "" {
+		return
+	}
+	call := maphash.String(r.seed, m.CallID)
+	s := r.shard(call)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.byCall[call]; a != nil {
+		a.untold = reason
+	}
 }
 
 func (r *Recorder) shard(call uint64) *shard { return &r.table[call%uint64(len(r.table))] }
@@ -351,7 +366,7 @@ func (r *Recorder) Attempts(endpoint uint64) []Attempt {
 		s := r.shard(a.call)
 		s.mu.Lock()
 		out := Attempt{ID: a.id, Kind: a.kind, Started: a.started, Omitted: a.omitted}
-		entries := append([]entry(nil), a.entries...)
+		entries, untold := append([]entry(nil), a.entries...), a.untold
 		s.mu.Unlock()
 		if len(entries) == 0 { // dropped meanwhile
 			continue
@@ -359,7 +374,7 @@ func (r *Recorder) Attempts(endpoint uint64) []Attempt {
 		for _, e := range entries {
 			out.Messages = append(out.Messages, r.shown(e))
 		}
-		out.Verdict = judge(a.kind, entries, now)
+		out.Verdict = judge(a.kind, entries, untold, now)
 		all = append(all, out)
 	}
 	return all

@@ -129,6 +129,38 @@ func TestVerdicts(t *testing.T) {
 			invite(t, r, "200 OK", "Contact: <sip:10.0.0.1>")
 			time.Sleep(6 * time.Second)
 		}, "call failed ack_timeout 2"},
+		"no ACK at the callee": {func(t *testing.T, r *Recorder) {
+			invite(t, r, "200 OK")
+			for range 6 {
+				in(t, r, phone, wire("ACK sip:bob@10.0.0.1 SIP/2.0", "c", "1 ACK"))
+				r.Out(wire("ACK sip:bob@10.0.0.1 SIP/2.0", "c", "1 ACK"), callee)
+				time.Sleep(time.Second)
+				in(t, r, callee, wire("SIP/2.0 200 OK", "c", "1 INVITE"))
+			}
+		}, "call failed ack_timeout 20"},
+		"late ACK": {func(t *testing.T, r *Recorder) {
+			invite(t, r, "200 OK")
+			time.Sleep(time.Second)
+			in(t, r, callee, wire("SIP/2.0 200 OK", "c", "1 INVITE"))
+			in(t, r, phone, wire("ACK sip:bob@192.0.2.2 SIP/2.0", "c", "1 ACK"))
+			time.Sleep(time.Minute)
+		}, "call succeeded  4"},
+		"refused within the call": {func(t *testing.T, r *Recorder) {
+			invite(t, r, "200 OK")
+			in(t, r, phone, wire("ACK sip:bob@192.0.2.2 SIP/2.0", "c", "1 ACK"))
+			in(t, r, phone, wire("INVITE sip:bob@192.0.2.2 SIP/2.0", "c", "2 INVITE"))
+			r.Out(wire("SIP/2.0 488 Not Acceptable Here", "c", "2 INVITE"), phone)
+		}, "call succeeded  5"},
+		"not told": {func(t *testing.T, r *Recorder) {
+			var m sip.Message
+			text := wire("INVITE sip:bob@example.org SIP/2.0", "c", "1 INVITE")
+			if err := m.Parse(text); err != nil {
+				t.Fatal(err)
+			}
+			r.In(&m, phone)
+			r.Out(wire("SIP/2.0 480 Temporarily Unavailable", "c", "1 INVITE"), phone)
+			r.Untold(&m, "endpoint.unregistered")
+		}, "call failed unregistered 2"},
 		"ACK to come": {func(t *testing.T, r *Recorder) { invite(t, r, "200 OK") }, "call pending  2"},
 		"whole call": {func(t *testing.T, r *Recorder) {
 			invite(t, r, "200 OK")

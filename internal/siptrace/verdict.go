@@ -33,8 +33,9 @@ const (
 )
 
 // judge reads an attempt's messages. The last final response to the caller says
-// how it ended.
-func judge(kind Kind, entries []entry, now time.Time) Verdict {
+// how it ended, that which begins a call before those within it. untold is why the
+// caller was refused without a reason.
+func judge(kind Kind, entries []entry, untold string, now time.Time) Verdict {
 	first := entries[0]
 	request, answer := lastExchange(entries)
 	switch {
@@ -45,7 +46,7 @@ func judge(kind Kind, entries []entry, now time.Time) Verdict {
 	case challenged(answer.text):
 		return judgeChallenge(request, answer, now)
 	case status(answer.text) >= 300:
-		return judgeRefusal(answer.text)
+		return judgeRefusal(answer.text, untold)
 	case kind == Call:
 		return judgeCall(entries, answer, now)
 	}
@@ -53,7 +54,8 @@ func judge(kind Kind, entries []entry, now time.Time) Verdict {
 }
 
 // lastExchange finds the last final response sent to where the first request
-// came from, and the request that it answers.
+// came from, and the request that it answers. Behind the one that begins a call
+// there are none.
 func lastExchange(entries []entry) (request, answer *entry) {
 	method, _, _ := bytes.Cut(entries[0].text, []byte(" "))
 	for i := range entries {
@@ -65,7 +67,9 @@ func lastExchange(entries []entry) (request, answer *entry) {
 			request = e
 		}
 		if cseq, _ := field(e.text, "cseq", ""); !e.in && status(e.text) >= 200 && bytes.HasSuffix(cseq, method) {
-			answer = e
+			if answer = e; status(e.text) < 300 {
+				break
+			}
 		}
 	}
 	return request, answer
@@ -95,20 +99,27 @@ var reasons = map[string]string{
 	"other_domains.no_route": "no_route",
 }
 
+func diagnosis(reason string) string {
+	if name, ok := reasons[reason]; ok {
+		return name
+	}
+	return reason
+}
+
 // judgeRefusal reads a final response of 300 and more: ours tells its reason, a
 // phone's its status.
-func judgeRefusal(msg []byte) Verdict {
+func judgeRefusal(msg []byte, untold string) Verdict {
 	code, sentence := status(msg), line(msg[min(len(msg), len("SIP/2.0 ")):])
 	if reason, ok := field(msg, "x-onhook-reason", ""); ok {
-		v := Verdict{Failed, string(reason), ""}
-		if other, ok := reasons[v.Reason]; ok {
-			v.Reason = other
-		}
+		v := Verdict{Failed, diagnosis(string(reason)), ""}
 		warning, _ := field(msg, "warning", "")
 		if _, quoted, ok := bytes.Cut(warning, []byte(`"`)); ok {
 			v.Sentence = string(bytes.TrimSuffix(quoted, []byte(`"`)))
 		}
 		return v
+	}
+	if untold != "" {
+		return Verdict{Failed, diagnosis(untold), "The caller is from outside, and was not told this reason: " + string(sentence)}
 	}
 	switch code {
 	case 415, 488, 606:
@@ -121,22 +132,39 @@ func judgeRefusal(msg []byte) Verdict {
 	return Verdict{Failed, "status." + strconv.Itoa(code), "The answer was " + string(sentence)}
 }
 
-// judgeCall looks at a call that was answered: without the caller's ACK it
-// breaks down after half a minute.
+// judgeCall looks at a call that was answered: when the caller's ACK does not
+// come, or does not reach the callee, it breaks down after half a minute.
 func judgeCall(entries []entry, answer *entry, now time.Time) Verdict {
-	var answered time.Time
+	var acked, repeated *entry
+	answered := false
 	for i := range entries {
 		e := &entries[i]
-		if e.in && e.flow == entries[0].flow && bytes.HasPrefix(e.text, []byte("ACK ")) && !answered.IsZero() {
-			return Verdict{Succeeded, "", ""}
-		}
-		if !e.in && status(e.text) == status(answer.text) && answered.IsZero() {
-			answered = e.at
+		switch answered = answered || e == answer; {
+		case !answered:
+		case bytes.HasPrefix(e.text, []byte("ACK ")):
+			acked = e // at last as it was sent on
+		case e.in && acked != nil && sameAnswer(e.text, answer.text):
+			repeated = e
 		}
 	}
-	if now.Sub(answered) < ackTime {
+	switch {
+	case acked == nil && now.Sub(answer.at) < ackTime:
 		return Verdict{Pending, "", ""}
+	case acked == nil:
+		contact, _ := field(answer.text, "contact", "m")
+		return Verdict{Failed, "ack_timeout", "The caller never acknowledged the answer; its ACK goes to the Route or the Contact of the answer, which it may not reach: " + string(contact)}
+	case repeated != nil && repeated.at.Sub(answer.at) >= ackTime:
+		_, rest, _ := bytes.Cut(line(acked.text), []byte(" "))
+		uri, _, _ := bytes.Cut(rest, []byte(" "))
+		return Verdict{Failed, "ack_timeout", "The called phone goes on repeating its answer; the ACK that was sent to " + string(uri) + " does not reach it"}
 	}
-	contact, _ := field(answer.text, "contact", "m")
-	return Verdict{Failed, "ack_timeout", "The caller never acknowledged the answer; its ACK goes to the Route or the Contact of the answer, which it may not reach: " + string(contact)}
+	return Verdict{Succeeded, "", ""}
+}
+
+// sameAnswer reports whether a message is a response like this one: as a phone
+// repeats it that gets no ACK (RFC 3261 13.3.1.4).
+func sameAnswer(msg, answer []byte) bool {
+	a, _ := field(msg, "cseq", "")
+	b, _ := field(answer, "cseq", "")
+	return status(msg) == status(answer) && bytes.Equal(a, b)
 }

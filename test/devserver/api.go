@@ -136,38 +136,41 @@ func (s *Server) WaitRegisteredWithin(t testing.TB, id string, want bool, limit 
 // API makes one request below the account's path, with a JSON body unless it is
 // nil, and decodes a JSON answer into result unless that is nil.
 func (s *Server) API(method, path string, body, result any) (int, error) {
+	status, raw, err := s.APIBytes(method, path, body)
+	if err != nil || result == nil {
+		return status, err
+	}
+	return status, json.Unmarshal(raw, result)
+}
+
+// APIBytes is API that returns the answer as it is.
+func (s *Server) APIBytes(method, path string, body any) (status int, answer []byte, err error) {
 	var payload io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
 		if err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		payload = bytes.NewReader(raw)
 	}
 	req, err := http.NewRequest(method, strings.TrimSuffix(s.APIURL, "/")+"/v1/Account/"+s.AuthID+"/"+path, payload)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	req.Header.Set("X-Auth-ID", s.AuthID)
 	req.Header.Set("X-Auth-Token", s.AuthToken)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	client := http.Client{Timeout: 60 * time.Second}
+	client := http.Client{Timeout: 10 * time.Second}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return resp.StatusCode, err
+	answer, err = io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s", method, path, answer)
 	}
-	if resp.StatusCode >= 300 {
-		return resp.StatusCode, fmt.Errorf("%s %s: %s", method, path, raw)
-	}
-	if result == nil {
-		return resp.StatusCode, nil
-	}
-	return resp.StatusCode, json.Unmarshal(raw, result)
+	return resp.StatusCode, answer, err
 }

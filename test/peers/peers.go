@@ -1,5 +1,5 @@
 // Package peers finds the real SIP programs the tests talk to: baresip, SIPp,
-// Kamailio, Chromium and the JsSIP sources, and strace. It installs nothing (scripts/install-peers.sh
+// Kamailio, Chromium and the JsSIP sources, strace and tshark. It installs nothing (scripts/install-peers.sh
 // does) and starts nothing.
 package peers
 
@@ -31,6 +31,9 @@ func SIPp(t testing.TB) string { return command(t, "sipp") }
 
 // Strace returns the path of the strace program.
 func Strace(t testing.TB) string { return command(t, "strace") }
+
+// Tshark returns the path of the tshark program.
+func Tshark(t testing.TB) string { return command(t, "tshark") }
 
 // Kamailio returns the path of the kamailio program.
 func Kamailio(t testing.TB) string { return command(t, "kamailio", "/usr/sbin/kamailio") }
