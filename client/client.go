@@ -1,7 +1,6 @@
-// Package client talks to onhook's REST API: endpoints, their registrations,
-// applications, sub-accounts, bans and the stream of events. Its types are checked
-// against the API's OpenAPI document. It retries nothing but a cut event
-// stream, and keeps nothing.
+// Package client talks to onhook's REST API: all of it but what is there for
+// other clients' sake. Its types and requests are checked against the API's
+// OpenAPI document. It retries nothing but a cut event stream, and keeps nothing.
 //
 //	c := client.New("http://127.0.0.1:5080", "MA_7K2XQ9PD", token)
 //	e, err := c.CreateEndpoint(ctx, client.EndpointSpec{Username: "carol", Password: "choose 8 or more"})
@@ -104,12 +103,15 @@ func hasStatus(err error, status int) bool {
 }
 
 // path joins escaped segments below the account.
-func (c *Client) path(segments ...string) string {
+func (c *Client) path(segments ...string) string { return c.bare(segments...) + "/" }
+
+// bare is path for what has no slash at its end.
+func (c *Client) bare(segments ...string) string {
 	account := c.Account
 	if account == "" {
 		account = c.AuthID
 	}
-	return joined("/v1/Account/", append([]string{account}, segments...)) + "/"
+	return joined("/v1/Account/", append([]string{account}, segments...))
 }
 
 func joined(base string, segments []string) string {
@@ -119,44 +121,69 @@ func joined(base string, segments []string) string {
 	return base + strings.Join(segments, "/")
 }
 
+// onceKey is the key of a context with an Idempotency-Key.
+type onceKey struct{}
+
+// Once gives the POST requests that are made with the context an
+// Idempotency-Key: 1 to 255 printable characters, such as a UUID, for one
+// request. When its answer did not arrive, the same request with the same key is
+// answered as it was, and not done twice, for a day.
+func Once(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, onceKey{}, key)
+}
+
 // do makes a request with body as JSON, nil for none, and reads the answer
 // into out, nil for none. A *[]byte gets it as it is.
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body, out any) error {
+	_, err := c.send(ctx, method, path, query, body, out)
+	return err
+}
+
+// send is do that returns the HTTP status, too.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body, out any) (status int, err error) {
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("onhook: %s %s: %w", method, path, err)
+			return 0, fmt.Errorf("onhook: %s %s: %w", method, path, err)
 		}
 		content = bytes.NewReader(text)
 	}
 	req, err := c.request(ctx, method, path, query, content)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	resp, err := c.http().Do(req)
 	if err != nil {
-		return fmt.Errorf("onhook: %w", err) // names method and address
+		return 0, fmt.Errorf("onhook: %w", err) // names method and address
 	}
 	defer resp.Body.Close()
+	if err := read(resp, out); err != nil {
+		var refusal *Error
+		if !errors.As(err, &refusal) {
+			err = fmt.Errorf("onhook: %s %s: %w", method, path, err)
+		}
+		return resp.StatusCode, err
+	}
+	return resp.StatusCode, nil
+}
+
+// read reads an answer into out, or returns the *Error that it is.
+func read(resp *http.Response, out any) error {
 	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return fmt.Errorf("onhook: %s %s: %w", method, path, err)
-	}
-	if resp.StatusCode >= 300 {
+	raw, asItIs := out.(*[]byte)
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode >= 300:
 		return refused(resp, text)
-	}
-	if raw, ok := out.(*[]byte); ok {
+	case asItIs:
 		*raw = text
 		return nil
-	}
-	if out == nil {
+	case out == nil:
 		return nil
 	}
-	if err := json.Unmarshal(text, out); err != nil {
-		return fmt.Errorf("onhook: %s %s: %w", method, path, err)
-	}
-	return nil
+	return json.Unmarshal(text, out)
 }
 
 func (c *Client) request(ctx context.Context, method, path string, query url.Values, content io.Reader) (*http.Request, error) {
@@ -176,6 +203,9 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	}
 	if content != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if key, ok := ctx.Value(onceKey{}).(string); ok && method == http.MethodPost {
+		req.Header.Set("Idempotency-Key", key)
 	}
 	if c.Agent != "" {
 		req.Header.Set("User-Agent", c.Agent)

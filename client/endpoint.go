@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -231,15 +232,40 @@ func (c *Client) CreateEndpoints(ctx context.Context, specs []EndpointSpec, dryR
 		Objects []EndpointCreated `json:"objects"`
 	}
 	body := map[string]any{"objects": specs}
-	// The one address of the API without a slash at its end.
-	path := c.path("Endpoint")
-	return out.Objects, c.do(ctx, "POST", path+"bulk", query, body, &out)
+	return out.Objects, c.do(ctx, "POST", c.bare("Endpoint", "bulk"), query, body, &out)
 }
 
 // UpdateEndpoint changes the fields that are set. A new password ends every
 // registration.
 func (c *Client) UpdateEndpoint(ctx context.Context, id string, patch EndpointPatch) error {
 	return c.do(ctx, "POST", c.path("Endpoint", id), nil, patch, nil)
+}
+
+// EndpointState is what an endpoint shall be; what is nil or empty gets its
+// default when it is made, and stays when it is there.
+type EndpointState struct {
+	Password          string     `json:"password,omitempty"` // needed to make it
+	PasswordOverlap   int        `json:"password_overlap,omitempty"`
+	Alias             string     `json:"alias,omitempty"`
+	Application       *string    `json:"application,omitempty"` // app_id; "" detaches
+	Domain            string     `json:"domain,omitempty"`
+	SubAccount        string     `json:"sub_account,omitempty"`
+	AllowVoice        *bool      `json:"allow_voice,omitempty"`
+	AllowMessage      *bool      `json:"allow_message,omitempty"`
+	AllowVideo        *bool      `json:"allow_video,omitempty"`
+	AllowSameDomain   *bool      `json:"allow_same_domain,omitempty"`
+	AllowOtherDomains *bool      `json:"allow_other_domains,omitempty"`
+	AllowPhones       *bool      `json:"allow_phones,omitempty"`
+	AllowApps         *bool      `json:"allow_apps,omitempty"`
+	MaxContacts       int        `json:"max_contacts,omitempty"`
+	ExpiresAt         *time.Time `json:"expires_at,omitempty"`
+}
+
+// PutEndpoint brings the endpoint of a username to a state: it makes it, which
+// created tells, or changes the one there is. Doing it again changes nothing.
+func (c *Client) PutEndpoint(ctx context.Context, username string, state EndpointState) (e Endpoint, created bool, err error) {
+	status, err := c.send(ctx, "PUT", c.bare("Endpoint", "by-username", username), nil, state, &e)
+	return e, status == http.StatusCreated, err
 }
 
 // DeleteEndpoint deletes an endpoint and ends its registrations.

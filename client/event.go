@@ -95,7 +95,7 @@ func (c *Client) follow(ctx context.Context, q *EventQuery, yield func(Event, er
 	if len(q.Types) > 0 {
 		query.Set("types", strings.Join(q.Types, ","))
 	}
-	req, err := c.request(ctx, "GET", strings.TrimSuffix(c.path("events"), "/"), query, nil)
+	req, err := c.request(ctx, "GET", c.bare("events"), query, nil)
 	if err != nil {
 		return false, err
 	}

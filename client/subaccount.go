@@ -47,9 +47,10 @@ type SubAccountPatch struct {
 	Enabled     *bool           `json:"enabled,omitempty"`    // false: its key gets 401, its phones 403
 }
 
-// subPath is where sub-accounts live; they are the key's own account's.
-func (c *Client) subPath(segments ...string) string {
-	return joined("/v1/accounts/", append([]string{c.AuthID, "sub-accounts"}, segments...))
+// subPath is where sub-accounts live, all of them or one; they are the key's own
+// account's.
+func (c *Client) subPath(authID string) string {
+	return joined("/v1/accounts/", []string{c.AuthID, "sub-accounts", authID})
 }
 
 // SubAccounts walks through the account's sub-accounts, newest first. It ends
@@ -67,7 +68,7 @@ func (c *Client) SubAccounts(ctx context.Context, activeOnly bool) iter.Seq2[Sub
 				Objects []SubAccount `json:"sub_accounts"`
 				Total   int          `json:"total"`
 			}
-			if err := c.do(ctx, "GET", c.subPath(), query, nil, &out); err != nil {
+			if err := c.do(ctx, "GET", c.subPath(""), query, nil, &out); err != nil {
 				yield(SubAccount{}, err)
 				return
 			}
@@ -95,7 +96,7 @@ func (c *Client) CreateSubAccount(ctx context.Context, spec SubAccountPatch) (a 
 	out := struct {
 		SubAccount *SubAccount `json:"sub_account"`
 	}{&a}
-	return a, c.do(ctx, "POST", c.subPath(), nil, spec, &out)
+	return a, c.do(ctx, "POST", c.subPath(""), nil, spec, &out)
 }
 
 // UpdateSubAccount changes the fields that are set and returns the result.
