@@ -2,6 +2,7 @@ package client
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,6 +47,9 @@ type EventQuery struct {
 	// Connected is called whenever the stream stands, the first time and after
 	// each cut; nil for nobody. What changes after it comes as an event.
 	Connected func()
+	// Lost is called whenever the stream does not stand and is tried again; nil
+	// for nobody. A stream that the server ended is lost for io.EOF.
+	Lost func(error)
 }
 
 // Pauses between attempts to connect again.
@@ -75,6 +79,9 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 			}
 			if refusal != nil {
 				pause = max(pause, refusal.RetryAfter)
+			}
+			if q.Lost != nil {
+				q.Lost(cmp.Or(err, io.EOF))
 			}
 			select {
 			case <-time.After(pause):

@@ -96,7 +96,8 @@ func (c *Client) CreateSubAccount(ctx context.Context, spec SubAccountPatch) (a 
 	out := struct {
 		SubAccount *SubAccount `json:"sub_account"`
 	}{&a}
-	return a, c.do(ctx, "POST", c.subPath(""), nil, spec, &out)
+	err = c.do(ctx, "POST", c.subPath(""), nil, spec, &out)
+	return a, err
 }
 
 // UpdateSubAccount changes the fields that are set and returns the result.

@@ -24,21 +24,10 @@ type applicationList struct {
 // Run is onhook application list.
 func (c *applicationList) Run(m *Main) error {
 	return c.use(m, func(ctx context.Context, api *client.Client) error {
-		all := []client.Application{}
-		for a, err := range api.Applications(ctx, client.ApplicationQuery{NameContains: c.Contains}) {
-			if err != nil {
-				return err
-			}
-			all = append(all, a)
-		}
-		if c.JSON {
-			return m.writeJSON(all)
-		}
-		rows := make([][]string, len(all))
-		for i, a := range all {
-			rows[i] = []string{a.ID, a.Name, strconv.FormatBool(a.Enabled), strconv.FormatBool(a.DefaultEndpoint), a.AnswerMethod, a.AnswerURL}
-		}
-		return m.table("APP_ID NAME ENABLED DEFAULT METHOD ANSWER_URL", rows)
+		return list(m, c.JSON, api.Applications(ctx, client.ApplicationQuery{NameContains: c.Contains}), 0,
+			"APP_ID NAME ENABLED DEFAULT METHOD ANSWER_URL", func(a client.Application) []string {
+				return []string{a.ID, a.Name, strconv.FormatBool(a.Enabled), strconv.FormatBool(a.DefaultEndpoint), a.AnswerMethod, a.AnswerURL}
+			})
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"os"
@@ -60,7 +61,20 @@ func (r *remote) use(m *Main, f func(context.Context, *client.Client) error) err
 		return errors.New("which account? Set ONHOOK_AUTH_ID and ONHOOK_AUTH_TOKEN")
 	}
 	c.Account = r.Account
-	return m.interruptible(func(ctx context.Context) error { return f(ctx, c) })
+	return m.interruptible(func(ctx context.Context) error { return r.explained(f(ctx, c), c) })
+}
+
+// explained says in the terms of the command line why an account is refused.
+func (r *remote) explained(err error, c *client.Client) error {
+	var refusal *client.Error
+	switch {
+	case !errors.As(err, &refusal):
+	case refusal.Status == http.StatusUnauthorized:
+		return fmt.Errorf("%w: %s does not know %s with this token, or has it disabled", err, c.URL, c.AuthID)
+	case refusal.Message == "not found" && r.Account != "":
+		return fmt.Errorf("%w: is %s a sub-account of %s?", err, r.Account, c.AuthID)
+	}
+	return err
 }
 
 func (a *admin) use(m *Main, f func(context.Context, *client.Client) error) error {
@@ -200,6 +214,25 @@ func (m *Main) writeJSON(v any) error {
 	}
 	_, err = fmt.Fprintf(m.Stdout, "%s\n", text)
 	return err
+}
+
+// list prints what a list yields, up to limit of it, 0 for all: as JSON or as the
+// rows of a table.
+func list[T any](m *Main, asJSON bool, from iter.Seq2[T, error], limit int, head string, row func(T) []string) error {
+	all, rows := []T{}, [][]string{}
+	for one, err := range from {
+		if err != nil {
+			return err
+		}
+		all, rows = append(all, one), append(rows, row(one))
+		if len(all) == limit {
+			break
+		}
+	}
+	if asJSON {
+		return m.writeJSON(all)
+	}
+	return m.table(head, rows)
 }
 
 // table prints rows in columns.

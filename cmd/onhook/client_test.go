@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -355,17 +356,90 @@ func TestEventsAndWatch(t *testing.T) {
 	d.ok("endpoint", "create", "heidi")
 	d.ok("endpoint", "update", "heidi", "--alias", "Heidi")
 	d.ok("endpoint", "delete", "heidi")
-	for _, want := range []string{"endpoint.created", "endpoint.updated", "endpoint.deleted", `"username":"heidi"`} {
+	for _, want := range []string{"endpoint.created", "endpoint.updated", "endpoint.deleted", "heidi  alias"} {
 		if !events.stdout.waitFor(want) {
 			t.Errorf("no %s in:\n%s", want, events.both)
 		}
 	}
-	if !lines.stdout.waitFor("deleted         heidi") {
-		t.Errorf("no line:\n%s", lines.both)
+	for _, want := range []string{"endpoint.updated              heidi  alias", "endpoint.deleted              heidi"} {
+		if !lines.stdout.waitFor(want) {
+			t.Errorf("no %s in:\n%s", want, lines.both)
+		}
 	}
-	if !strings.Contains(lines.stdout.String(), "alias") {
-		t.Errorf("what changed is not told:\n%s", lines.stdout)
+}
+
+// Whoever follows events is told that there are none, and that they go on.
+func TestEventsAreCut(t *testing.T) {
+	var connections atomic.Int32
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch connections.Add(1) {
+		case 1:
+			w.WriteHeader(503)
+			fmt.Fprint(w, `{"error":"try again later"}`)
+		case 2:
+			fmt.Fprint(w, "data: {\"id\":\"01A\",\"type\":\"call.ended\",\"created_at\":\"2030-01-01T00:00:00Z\",\"data\":"+
+				"{\"from\":\"sip:a@x\",\"to\":\"sip:b@x\",\"call_status\":\"busy\",\"end_time\":\"2030-01-01T00:00:00Z\",\"hangup_cause\":\"USER_BUSY\"}}\n\n")
+		default:
+			w.WriteHeader(401)
+			fmt.Fprint(w, `{"error":"invalid credentials"}`)
+		}
+	}))
+	defer far.Close()
+	code, stdout, stderr := run("events", "--url", far.URL, "--auth-id", "MA_X", "--auth-token", "x")
+	if want := "2030-01-01T00:00:00Z  01A  call.ended                    sip:a@x -> sip:b@x  busy  USER_BUSY\n"; stdout != want || code != exitFailed {
+		t.Errorf("exit code %d: %q, want %q", code, stdout, want)
 	}
+	want := "onhook: the events are cut, trying again: try again later\nonhook: the events go on\nonhook: the events are cut, trying again: EOF\n" +
+		"onhook: invalid credentials: " + far.URL + " does not know MA_X with this token, or has it disabled\n"
+	if stderr != want {
+		t.Errorf("%s\nwant\n%s", stderr, want)
+	}
+}
+
+func TestWebhookCommands(t *testing.T) {
+	d := startDev(t)
+	var made struct {
+		ID     string `json:"webhook_id"`
+		Secret string
+	}
+	d.json(&made, "webhook", "create", "http://127.0.0.1:1/hook", "--events", "endpoint.*,call.ended")
+	if !strings.HasPrefix(made.Secret, "whsec_") {
+		t.Errorf("%+v", made)
+	}
+	d.refused("url: Must be", "webhook", "create", "nowhere")
+	d.refused("nothing to change", "webhook", "update", made.ID)
+	d.ok("webhook", "update", made.ID, "--no-enabled", "--events", "call.*")
+	for _, want := range []string{made.ID, "false", "call.*", "http://127.0.0.1:1/hook"} {
+		if list := d.ok("webhook", "list"); !strings.Contains(list, want) || strings.Contains(list, made.Secret) {
+			t.Errorf("no %s in:\n%s", want, list)
+		}
+	}
+	d.refused("which events?", "webhook", "redeliver", made.ID)
+	d.refused("Event not found", "webhook", "redeliver", made.ID, "--event", "01K8NWJ7C0A3T6VRZ0V2M1Q4XB")
+	d.refused("is disabled", "webhook", "redeliver", made.ID, "--after", "01K8NWJ7C0A3T6VRZ0V2M1Q4XB")
+	d.ok("webhook", "delete", made.ID)
+	d.refused("Webhook not found", "webhook", "delete", made.ID)
+}
+
+func TestCallCommands(t *testing.T) {
+	d := startDev(t)
+	if text := d.ok("endpoint", "can-call", "alice", "bob"); !strings.HasPrefix(text, "no: 480 ") {
+		t.Error(text)
+	}
+	d.refused("there is no endpoint nobody", "endpoint", "can-call", "nobody", "bob")
+	d.refused("media: ", "endpoint", "can-call", "alice", "bob", "--media", "smell")
+	for _, command := range []string{"call", "cdr"} {
+		if text := d.ok(command, "list"); !strings.HasPrefix(text, "UUID  STARTED") || strings.Count(text, "\n") != 1 {
+			t.Error(text)
+		}
+		if text := d.ok(command, "list", "--json"); text != "[]\n" {
+			t.Error(text)
+		}
+	}
+	const none = "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"
+	d.refused("Call not found", "call", "end", none)
+	d.refused("Call not found", "cdr", "get", none)
+	d.refused("there is no endpoint nobody", "cdr", "list", "--endpoint", "nobody")
 }
 
 // What a terminal is shown.

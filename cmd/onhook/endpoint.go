@@ -20,6 +20,7 @@ type endpointCommand struct {
 	Delete     endpointDelete     `cmd:"" help:"Delete endpoints."`
 	Import     endpointImport     `cmd:"" help:"Create the endpoints of a CSV file, all or none."`
 	Watch      endpointWatch      `cmd:"" help:"Show registrations as they come and go."`
+	CanCall    endpointCanCall    `cmd:"" help:"Tell what would become of a call at this moment."`
 	Trace      endpointTrace      `cmd:"" help:"Print the SIP messages of its last attempts to register and to call."`
 	Unregister endpointUnregister `cmd:"" help:"End its registrations and close their connections; it may register again."`
 }
@@ -45,21 +46,7 @@ func (c *endpointList) query() client.EndpointQuery {
 // Run is onhook endpoint list.
 func (c *endpointList) Run(m *Main) error {
 	return c.use(m, func(ctx context.Context, api *client.Client) error {
-		all := []client.Endpoint{}
-		for e, err := range api.Endpoints(ctx, c.query()) {
-			if err != nil {
-				return err
-			}
-			all = append(all, e)
-		}
-		if c.JSON {
-			return m.writeJSON(all)
-		}
-		rows := make([][]string, len(all))
-		for i, e := range all {
-			rows[i] = endpointRow(e)
-		}
-		return m.table(endpointHead, rows)
+		return list(m, c.JSON, api.Endpoints(ctx, c.query()), 0, endpointHead, endpointRow)
 	})
 }
 

@@ -48,6 +48,9 @@ type commands struct {
 	SubAccount  subAccountCommand  `cmd:"" help:"List, create, change and delete sub-accounts."`
 	Trunk       trunkCommand       `cmd:"" help:"Show the trunks of a server, with its admin token."`
 	Ban         banCommand         `cmd:"" help:"Show and lift the bans for wrong passwords, with the server's admin token."`
+	Call        callCommand        `cmd:"" help:"List and end calls in progress."`
+	CDR         recordCommand      `cmd:"" name:"cdr" help:"Show what became of calls."`
+	Webhook     webhookCommand     `cmd:"" help:"Have events delivered to servers of yours."`
 	Events      eventsCommand      `cmd:"" help:"Follow an account's events."`
 }
 
@@ -57,6 +60,7 @@ func (m *Main) Run(args []string) int {
 	parser, err := kong.New(&commands{},
 		kong.Name("onhook"),
 		kong.Description("SIP accounts as an API."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.Writers(m.Stdout, m.Stderr),
 		kong.Exit(func(int) { helped = true }),
 	)

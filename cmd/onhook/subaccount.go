@@ -24,21 +24,9 @@ type subAccountList struct {
 // Run is onhook sub-account list.
 func (c *subAccountList) Run(m *Main) error {
 	return c.use(m, func(ctx context.Context, api *client.Client) error {
-		all := []client.SubAccount{}
-		for a, err := range api.SubAccounts(ctx, c.Enabled) {
-			if err != nil {
-				return err
-			}
-			all = append(all, a)
-		}
-		if c.JSON {
-			return m.writeJSON(all)
-		}
-		rows := make([][]string, len(all))
-		for i, a := range all {
-			rows[i] = []string{a.AuthID, strconv.FormatBool(a.Enabled), when(&a.CreatedAt), when(a.LastUsed), a.Name}
-		}
-		return m.table("AUTH_ID ENABLED CREATED LAST_USED NAME", rows)
+		return list(m, c.JSON, api.SubAccounts(ctx, c.Enabled), 0, "AUTH_ID ENABLED CREATED LAST_USED NAME", func(a client.SubAccount) []string {
+			return []string{a.AuthID, strconv.FormatBool(a.Enabled), when(&a.CreatedAt), when(a.LastUsed), a.Name}
+		})
 	})
 }
 

@@ -3,10 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"onhook/client"
@@ -22,7 +21,7 @@ var registrationEvents = []string{"endpoint.*"}
 func (c *endpointWatch) Run(m *Main) error {
 	return c.use(m, func(ctx context.Context, api *client.Client) error {
 		if c.JSON || !isTerminal(m) {
-			return c.lines(ctx, m, api)
+			return c.follow(ctx, m, api, client.EventQuery{Types: registrationEvents})
 		}
 		return c.screen(ctx, m, api)
 	})
@@ -37,37 +36,6 @@ func isTerminal(m *Main) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-func (c *endpointWatch) lines(ctx context.Context, m *Main, api *client.Client) error {
-	for e, err := range api.Events(ctx, client.EventQuery{Types: registrationEvents}) {
-		if err != nil {
-			return err
-		}
-		text, err := c.line(e)
-		if err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(m.Stdout, "%s\n", text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *endpointWatch) line(e client.Event) ([]byte, error) {
-	if c.JSON {
-		return json.Marshal(e)
-	}
-	var of client.EndpointEvent
-	if err := json.Unmarshal(e.Data, &of); err != nil {
-		return nil, fmt.Errorf("event %s: %w", e.ID, err)
-	}
-	line := fmt.Appendf(nil, "%s  %-15s %-30s", e.CreatedAt.UTC().Format(time.RFC3339), strings.TrimPrefix(e.Type, "endpoint."), of.Username)
-	if b := of.Binding; b != nil {
-		line = fmt.Appendf(line, " %s %s %s", b.Transport, b.Received, orDash(b.UserAgent))
-	}
-	return fmt.Appendf(line, " %s", strings.Join(of.Changed, ",")), nil
-}
-
 // redraw is how often the screen changes at most.
 const redraw = 250 * time.Millisecond
 
@@ -75,32 +43,42 @@ const redraw = 250 * time.Millisecond
 // lost. The server is asked for what holds, not the events added up: the
 // picture is right however many were missed.
 func (c *endpointWatch) screen(ctx context.Context, m *Main, api *client.Client) error {
-	changed := make(chan struct{}, 1)
-	mark := func() {
+	states := make(chan error, 1) // the latest of: something changed (nil), or why nothing is known
+	state := func(err error) {
 		select {
-		case changed <- struct{}{}:
+		case <-states:
 		default:
 		}
+		states <- err // from one goroutine at a time
 	}
+	defer fmt.Fprintln(m.Stdout) // the prompt gets a line of its own
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
-		for _, err := range api.Events(ctx, client.EventQuery{Types: registrationEvents, Connected: mark}) {
+		for _, err := range api.Events(ctx, client.EventQuery{Types: registrationEvents, Connected: func() { state(nil) }, Lost: state}) {
 			if err != nil {
 				cancel(err)
 				return
 			}
-			mark()
+			state(nil)
 		}
 	}()
 	for {
+		var lost error
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-changed:
+		case lost = <-states:
 		}
-		if err := c.draw(ctx, m, api); err != nil {
-			return err
+		if lost == nil {
+			lost = c.draw(ctx, m, api)
+		}
+		var refusal *client.Error
+		if errors.As(lost, &refusal) && refusal.Status < 500 {
+			return lost
+		}
+		if lost != nil {
+			fmt.Fprintf(m.Stdout, "\r\x1b[K%v", unreachable(lost)) // in place of the last line
 		}
 		select {
 		case <-ctx.Done():
@@ -129,7 +107,7 @@ func (c *endpointWatch) draw(ctx context.Context, m *Main, api *client.Client) e
 	if more := page.Meta.Total - len(page.Objects); more > 0 {
 		fmt.Fprintf(&out, "and %d more\n", more)
 	}
-	fmt.Fprintf(&out, "\n%s   Ctrl-C ends\n", time.Now().Format(time.TimeOnly))
+	fmt.Fprintf(&out, "\n%s   Ctrl-C ends", time.Now().Format(time.TimeOnly))
 	_, err = m.Stdout.Write(out.Bytes())
 	return err
 }
