@@ -70,7 +70,7 @@ func (e *Env) Hints(w io.Writer) error {
 var hints = template.Must(template.New("hints").Parse(`
 onhook dev is ready. Its state is in {{.Dir}}; stop it and delete that folder to start anew.
 
-  API        {{.Info.APIURL}}
+  API        {{.Info.APIURL}}   (reference: {{.Info.APIURL}}/docs)
   SIP        udp {{.UDP}}   tcp {{.TCP}}   tls {{.TLS}}
   WebSocket  ws://{{.WS}}   wss://{{.WSS}}
   CA file    {{.Info.CAFile}}   (trust it for tls and wss)
@@ -86,9 +86,12 @@ One more endpoint:
   curl -u '{{.Info.AuthID}}:{{.Info.AuthToken}}' {{.Info.APIURL}}/v1/Account/{{.Info.AuthID}}/Endpoint/ \
     -H 'Content-Type: application/json' -d '{"username": "carol", "password": "choose 8 or more"}'
 
-baresip, a line of ~/.baresip/accounts:
+Two phones with baresip, each in a terminal of its own:
 
-  <sip:alice@{{.UDP}};transport=udp>;auth_pass={{.Alice}};regint=300
+  mkdir -p {{.Dir}}/alice && echo '<sip:alice@{{.UDP}};transport=udp>;auth_pass={{.Alice}};regint=300' > {{.Dir}}/alice/accounts && baresip -f {{.Dir}}/alice
+  mkdir -p {{.Dir}}/bob && echo '<sip:bob@{{.UDP}};transport=udp>;auth_pass={{.Bob}};regint=300' > {{.Dir}}/bob/accounts && baresip -f {{.Dir}}/bob
+
+In alice's type /dial sip:bob@{{.UDP}}, in bob's /accept.
 
 Linphone, "Use a SIP account":
 
@@ -100,7 +103,5 @@ A browser, with JsSIP:
     sockets: [new JsSIP.WebSocketInterface('ws://{{.WS}}')],
     uri: 'sip:alice@{{.Info.Domain}}', password: '{{.Alice}}'})
   ua.start()
-
-Log in bob on a second phone with {{.Bob}} and call sip:bob@{{.UDP}}.
 
 `))
