@@ -81,6 +81,74 @@ func TestBrowsersCallEachOther(t *testing.T) {
 	}
 }
 
+// goesOn waits until more audio has gone both ways than had before.
+func goesOn(t *testing.T, alice, bob *Page) {
+	t.Helper()
+	before, err := alice.packets("audio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := bob.packets("audio")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flows(t, alice, bob, "audio", max(before.Sent, before.Received, other.Sent, other.Received)+audioPackets/2)
+}
+
+// Alice talks to bob, asks carol, and transfers: bob is referred to carol, whose
+// call with alice he takes over (RFC 5589 7, RFC 3891).
+func TestAttendedTransfer(t *testing.T) {
+	s := devserver.Shared(t)
+	b := Start(t)
+	alice, bob, carol := b.Open(t), b.Open(t), b.Open(t)
+	a, o, c := s.CreateEndpoint(t, "js_alice", nil), s.CreateEndpoint(t, "js_bob", nil), s.CreateEndpoint(t, "js_carol", nil)
+	register(t, s, alice, s.SIP.WSS, a)
+	register(t, s, bob, s.SIP.WS, o)
+	register(t, s, carol, s.SIP.WSS, c)
+	failed := func(what, got string) {
+		t.Helper()
+		t.Fatalf("%s: %s\nalice:\n%s\nbob:\n%s\ncarol:\n%s", what, got, alice.log(), bob.log(), carol.log())
+	}
+	if got := alice.Do(t, "call", o.URI); strings.HasPrefix(got, "failed") {
+		failed("the first call", got)
+	}
+	if got := alice.Do(t, "hold"); got != "held" {
+		failed("hold", got)
+	}
+	if who := bob.Do(t, "until", "hold"); who != "remote" {
+		t.Errorf("bob is held by %q", who)
+	}
+	if got := alice.Do(t, "call", c.URI); strings.HasPrefix(got, "failed") {
+		failed("the second call", got)
+	}
+	if got := alice.Do(t, "transfer"); got != "accepted" {
+		failed("the transfer", got)
+	}
+	alice.Do(t, "until", "ended") // carol has ended her call with alice
+	alice.Do(t, "hangupFirst")
+	bob.Do(t, "until", "ended")
+	flows(t, bob, carol, "audio", audioPackets)
+	bob.Do(t, "forget", "ended")
+	carol.Do(t, "hangup")
+	bob.Do(t, "until", "ended")
+	var page struct {
+		Data []struct {
+			To     string `json:"to"`
+			Status string `json:"call_status"`
+		}
+	}
+	err := devserver.Until(20*time.Second, func() error {
+		_, err := s.API("GET", "cdr?endpoint_id="+o.ID, nil, &page)
+		if err == nil && (len(page.Data) != 2 || page.Data[0].To != c.URI || page.Data[0].Status != "completed") {
+			err = fmt.Errorf("bob's records: %+v", page.Data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // A wrong password is told to the page; nothing is registered.
 func TestBrowserWithWrongPassword(t *testing.T) {
 	s := devserver.Shared(t)

@@ -54,6 +54,12 @@ func TestVideo(t *testing.T) {
 				}
 				t.Logf("%s: video %+v, %s", name, n, page.Do(t, "streams"))
 			}
+			for _, page := range []*Page{alice, bob} { // later offers, from either side
+				if got := page.Do(t, "hold") + page.Do(t, "unhold"); got != "heldon" {
+					t.Fatalf("hold: %s\nalice:\n%s\nbob:\n%s", got, alice.log(), bob.log())
+				}
+				goesOn(t, alice, bob)
+			}
 			alice.Do(t, "hangup")
 			bob.Do(t, "until", "ended")
 		})
