@@ -57,8 +57,8 @@ func TestCallAcrossTransports(t *testing.T) {
 	talk(t, alice, bob, false)
 }
 
-// talk lets alice call bob until both have heard enough, and one of them hang up.
-func talk(t *testing.T, alice, bob *Phone, callerEnds bool) {
+// dial lets alice call bob, who answers.
+func dial(t *testing.T, alice, bob *Phone) {
 	t.Helper()
 	// Each dials by the address it has registered at itself: the server knows
 	// its own addresses as its domain.
@@ -67,6 +67,12 @@ func talk(t *testing.T, alice, bob *Phone, callerEnds bool) {
 	alice.Command(t, "dial", "sip:"+user+"@"+host)
 	alice.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
 	bob.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
+}
+
+// talk lets alice call bob until both have heard enough, and one of them hang up.
+func talk(t *testing.T, alice, bob *Phone, callerEnds bool) {
+	t.Helper()
+	dial(t, alice, bob)
 	for _, p := range []*Phone{alice, bob} {
 		err := devserver.Until(callLimit, func() error {
 			if sent, received := p.Packets(t); sent < audioPackets || received < audioPackets {

@@ -2,7 +2,6 @@ package baresip
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"onhook/test/devserver"
@@ -17,11 +16,7 @@ func TestCallOutlivesKill(t *testing.T) {
 	s := devserver.StartIn(t, dir)
 	alice, _ := register(t, s, "ba_kill_a", "udp", "")
 	bob, _ := register(t, s, "ba_kill_b", "udp", ";answermode=auto")
-	user := strings.TrimPrefix(bob.URI[:strings.IndexByte(bob.URI, '@')], "sip:")
-	_, host, _ := strings.Cut(alice.URI, "@")
-	alice.Command(t, "dial", "sip:"+user+"@"+host)
-	alice.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
-	bob.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
+	dial(t, alice, bob)
 	if err := devserver.Until(callLimit, func() error { // it is in the journal a moment after the answer
 		if sent, received := alice.Packets(t); sent < audioPackets || received < audioPackets {
 			return fmt.Errorf("%d RTP packets sent, %d received", sent, received)
