@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,26 @@ func processTime(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("CPU time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
+}
+
+// otherTime is the CPU time that has gone into neither the server nor this
+// process, to the tick (proc_stat(5)).
+func otherTime(s *server) time.Duration {
+	const tick = 10 * time.Millisecond // USER_HZ
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(text)) // cpu user nice system idle iowait irq softirq …
+	var busy time.Duration
+	for _, i := range []int{1, 2, 3, 6, 7} {
+		if n, err := strconv.Atoi(fields[i]); err == nil {
+			busy += time.Duration(n) * tick
+		}
+	}
+	theirs, _ := processTime(s.cmd.Process.Pid)
+	ours, _ := processTime(os.Getpid())
+	return busy - theirs - ours
 }
 
 func dataSync(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"onhook/internal/sip"
 )
 
 // sender is a UDP client with a loopback address of its own.
@@ -99,4 +101,42 @@ func TestNoRateLimit(t *testing.T) {
 		s.options(t, i)
 	}
 	s.answers(t, 50)
+}
+
+// RFC 3261 21.5.4: who is not served is told when to come back; a request that is
+// under way and sent again is not refused the second time.
+func TestOverloaded(t *testing.T) {
+	in := start(t, testConfig(t))
+	s := in.from(t, "127.0.0.2")
+	flow := sip.Flow{Transport: sip.UDP, Remote: s.conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	invite := func(branch string) *sip.Message {
+		m := new(sip.Message)
+		if err := m.Parse([]byte(strings.ReplaceAll(fmt.Sprintf("INVITE sip:bob@example.com SIP/2.0\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%s\nMax-Forwards: 70\nFrom: <sip:x@x.invalid>;tag=1\n"+
+			"To: <sip:bob@example.com>\nCall-ID: %[2]s\nCSeq: 1 INVITE\nContent-Length: 0\n\n", s.conn.LocalAddr(), branch), "\n", "\r\n"))); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	if in.path.begin(invite("first"), flow) == nil {
+		t.Fatal("no transaction")
+	}
+	in.path.Overloaded(invite("first"), flow)
+	in.path.Overloaded(invite("second"), flow)
+	buf := make([]byte, 65536)
+	for {
+		if err := s.conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch answer := string(buf[:n]); {
+		case strings.HasPrefix(answer, "SIP/2.0 100"): // of the first
+		case !strings.HasPrefix(answer, "SIP/2.0 503") || !strings.Contains(answer, "Call-ID: second") || !strings.Contains(answer, "Retry-After: "):
+			t.Fatalf("answer:\n%s", answer)
+		default:
+			return
+		}
+	}
 }

@@ -131,6 +131,15 @@ func (p *path) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 	p.send(m, flow, sip.AppendBody(msg, nil))
 }
 
+// Overloaded refuses what there is no time for, but for what is under way
+// already: whoever sends that again has not been answered yet.
+func (p *path) Overloaded(m *sip.Message, flow sip.Flow) {
+	defer p.recovered()
+	if m.IsRequest() && m.Method != sip.ACK && !p.transactions.Receive(m, flow) {
+		p.unavailable(m, flow, "server.overloaded", "This server is busy")
+	}
+}
+
 // Closed ends what depended on a connection.
 func (p *path) Closed(flow sip.Flow, err error) {
 	defer p.recovered()

@@ -54,6 +54,7 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 		n      uint64
 	}{
 		{"junk", transport.Junk}, {"malformed", transport.Malformed}, {"rate_limited", transport.RateLimited},
+		{"unread", transport.Unread}, {"overdue", transport.Overdue}, {"overloaded", transport.Overloaded},
 	} {
 		counter("sip_dropped_total", "Messages not taken, by reason.", d.n, "reason", d.reason)
 	}

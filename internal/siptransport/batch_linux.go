@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,15 +61,24 @@ func newBatch(slots, bytes int) batch {
 // receiver reads datagrams, as many at once as there are.
 type receiver struct {
 	batch
-	sock udpSocket
-	n    int
-	err  error
-	read func(fd uintptr) bool
+	sock   udpSocket
+	stamps []stamp
+	n      int
+	err    error
+	read   func(fd uintptr) bool
+}
+
+// stamp is the control message SCM_TIMESTAMPNS_NEW: when a datagram came, by
+// the clock on the wall.
+type stamp struct {
+	hdr  unix.Cmsghdr
+	time [16]byte // seconds and nanoseconds, 64 bits each
 }
 
 func newReceiver(s udpSocket, slots int) *receiver {
-	r := &receiver{batch: newBatch(slots, slots*maxDatagram), sock: s}
+	r := &receiver{batch: newBatch(slots, slots*maxDatagram), sock: s, stamps: make([]stamp, slots)}
 	for i := range r.iovs {
+		r.msgs[i].hdr.Control = (*byte)(unsafe.Pointer(&r.stamps[i]))
 		r.iovs[i].Base = &r.slab[i*maxDatagram]
 		r.iovs[i].SetLen(maxDatagram)
 	}
@@ -80,6 +90,7 @@ func newReceiver(s udpSocket, slots int) *receiver {
 func (r *receiver) receive() (int, error) {
 	for i := range r.msgs {
 		r.msgs[i].hdr.Namelen = unix.SizeofSockaddrInet6
+		r.msgs[i].hdr.SetControllen(int(unsafe.Sizeof(stamp{})))
 	}
 	r.n, r.err = 0, nil
 	if err := r.sock.raw.Read(r.read); err != nil {
@@ -109,6 +120,17 @@ func (r *receiver) try(fd uintptr) bool {
 // is zero when it has none that makes sense.
 func (r *receiver) datagram(i int) ([]byte, netip.AddrPort) {
 	return r.slab[i*maxDatagram:][:r.msgs[i].n], r.names[i].addrPort()
+}
+
+// waited is how long the i-th datagram was in the kernel at a time, 0 where that
+// is not known.
+func (r *receiver) waited(i int, now time.Time) time.Duration {
+	s := &r.stamps[i]
+	if int(r.msgs[i].hdr.Controllen) < int(unsafe.Sizeof(*s)) || s.hdr.Type != unix.SO_TIMESTAMPNS_NEW {
+		return 0
+	}
+	came := time.Unix(int64(binary.NativeEndian.Uint64(s.time[:])), int64(binary.NativeEndian.Uint64(s.time[8:])))
+	return now.Sub(came)
 }
 
 // sender gathers datagrams and sends them with as few calls as it can.

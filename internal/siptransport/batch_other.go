@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // Without recvmmsg and sendmmsg datagrams are read and written one by one.
@@ -40,6 +41,8 @@ func (r *receiver) receive() (n int, err error) {
 }
 
 func (r *receiver) datagram(int) ([]byte, netip.AddrPort) { return r.buf[:r.n], unmapped(r.remote) }
+
+func (r *receiver) waited(int, time.Time) time.Duration { return 0 }
 
 type sender struct {
 	slots   int

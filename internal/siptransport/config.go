@@ -19,6 +19,8 @@ func (c *Config) setDefaults() {
 	c.UDPWorkers = cmp.Or(max(c.UDPWorkers, 0), runtime.GOMAXPROCS(0))
 	c.ReceiveBuffer = cmp.Or(c.ReceiveBuffer, 8<<20)
 	c.SendBuffer = cmp.Or(c.SendBuffer, 2<<20)
+	c.RefuseAfter = cmp.Or(c.RefuseAfter, refuseAfter)
+	c.DropAfter = cmp.Or(c.DropAfter, t1)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 200_000)
 	c.QueueBytes = cmp.Or(c.QueueBytes, 256<<10)
 	c.PingInterval = max(cmp.Or(c.PingInterval, 30*time.Second), 0)

@@ -28,7 +28,7 @@ import (
 const patience = 30 * time.Second
 
 type event struct {
-	kind string // message, malformed, closed
+	kind string // message, malformed, overloaded, closed
 	text string
 	flow sip.Flow
 	err  error
@@ -59,6 +59,11 @@ func (r *recorder) Malformed(m *sip.Message, err *sip.Error, flow sip.Flow) {
 		r.malformed(m, err, flow)
 	}
 	r.events <- event{"malformed", string(m.Bytes()), flow, err}
+}
+
+func (r *recorder) Overloaded(m *sip.Message, flow sip.Flow) {
+	r.begin()
+	r.events <- event{"overloaded", string(m.Bytes()), flow, nil}
 }
 
 func (r *recorder) Closed(flow sip.Flow, err error) {

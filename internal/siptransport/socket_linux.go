@@ -1,8 +1,10 @@
 package siptransport
 
 import (
+	"errors"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,4 +58,26 @@ func setBuffers(c syscall.RawConn, receive, send int) (got int, err error) {
 		return 0, ctlErr
 	}
 	return got, err
+}
+
+// stampArrivals has the kernel tell when each datagram came.
+func stampArrivals(c syscall.RawConn) (err error) {
+	ctlErr := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+	})
+	return errors.Join(ctlErr, err)
+}
+
+// unread is how many datagrams the kernel has dropped because a socket's buffer
+// was full (SK_MEMINFO_DROPS of SO_MEMINFO); 0 for a closed socket.
+func unread(c syscall.RawConn) (n uint64) {
+	var info [9]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_ = c.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno == 0 {
+			n = uint64(info[8])
+		}
+	})
+	return n
 }

@@ -16,6 +16,9 @@ type Stats struct {
 
 	Junk           uint64 // datagrams or messages that do not even begin like SIP
 	Malformed      uint64 // messages that break the grammar
+	Unread         uint64 // datagrams that the kernel dropped because the socket's buffer was full
+	Overdue        uint64 // datagrams dropped because they had waited too long
+	Overloaded     uint64 // of such, those that were refused with an answer
 	RateLimited    uint64 // datagrams over their source's rate, and pauses of connections
 	Pings          uint64 // keepalives answered: CRLF pairs, STUN, WebSocket pings
 	Ignored        uint64 // keepalives that want no answer
@@ -39,8 +42,8 @@ type counters struct {
 	received, sent [sip.WSS + 1]atomic.Uint64
 	bound          atomic.Int64
 
-	junk, malformed, rateLimited, pings, ignored, sendFailed, queueFull, receiveErrors      atomic.Uint64
-	acceptErrors, accepted, refused, dialled, dialFailed, handshake, silent, idle, vanished atomic.Uint64
+	junk, malformed, overdue, overloaded, rateLimited, pings, ignored, sendFailed, queueFull, receiveErrors atomic.Uint64
+	acceptErrors, accepted, refused, dialled, dialFailed, handshake, silent, idle, vanished                 atomic.Uint64
 }
 
 func (c *counters) addTo(s *Stats) {
@@ -51,6 +54,8 @@ func (c *counters) addTo(s *Stats) {
 	s.Bound += uint64(max(c.bound.Load(), 0))
 	s.Junk += c.junk.Load()
 	s.Malformed += c.malformed.Load()
+	s.Overdue += c.overdue.Load()
+	s.Overloaded += c.overloaded.Load()
 	s.RateLimited += c.rateLimited.Load()
 	s.Pings += c.pings.Load()
 	s.Ignored += c.ignored.Load()
@@ -75,6 +80,7 @@ func (t *Transport) Stats() Stats {
 	for _, l := range t.listeners {
 		for _, w := range l.workers {
 			w.stats.addTo(&s)
+			s.Unread += unread(w.sock.raw)
 		}
 	}
 	s.Open = uint64(max(t.open.Load(), 0))

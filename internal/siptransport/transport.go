@@ -31,6 +31,9 @@ type Handler interface {
 	// Malformed brings a request that breaks the grammar but has what an
 	// answer needs. It has been counted already.
 	Malformed(m *sip.Message, err *sip.Error, flow sip.Flow)
+	// Overloaded brings a request that there is no time for: it is to be refused
+	// at little cost, unless it repeats one that is under way.
+	Overloaded(m *sip.Message, flow sip.Flow)
 	// Closed tells, once per connection and after its last message, that it
 	// is gone or could not be made. err says why; it is never nil.
 	Closed(flow sip.Flow, err error)
@@ -73,6 +76,10 @@ type Config struct {
 	UDPWorkers    int // sockets of each UDP listener: GOMAXPROCS
 	ReceiveBuffer int // bytes the kernel keeps for each UDP socket: 8 MiB, as far as it allows
 	SendBuffer    int // the same for sending: 2 MiB
+
+	// Datagrams that have waited in the kernel for longer are refused when they
+	// begin something, or dropped, whatever they are: 250 ms, 500 ms.
+	RefuseAfter, DropAfter time.Duration
 
 	MaxConnections int // of all listeners: 200,000
 	QueueBytes     int // that one connection may have waiting to be sent: 256 KiB

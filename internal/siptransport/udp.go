@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ type worker struct {
 	// lets Send find the worker it is most likely called by.
 	serving atomic.Uint64
 	answers *bundle
+	refused bool // one datagram of this batch, see overdue
 }
 
 func newWorker(l *listener, c *net.UDPConn) (*worker, error) {
@@ -45,6 +47,9 @@ func newWorker(l *listener, c *net.UDPConn) (*worker, error) {
 	}
 	if len(l.workers) == 0 && got < l.t.cfg.ReceiveBuffer {
 		l.t.log.Warn("small UDP receive buffer: raise net.core.rmem_max", "bytes", got, "wanted", l.t.cfg.ReceiveBuffer)
+	}
+	if err := stampArrivals(sock.raw); err != nil {
+		l.t.log.Warn("no times of arrival from the kernel: an overload is not noticed", "err", err)
 	}
 	w := &worker{l: l, sock: sock, in: newReceiver(sock, receiveSlots)}
 	w.answers = newBundle(&w.sock, &w.stats)
@@ -67,21 +72,27 @@ func (w *worker) run() {
 			}
 			continue
 		}
-		now := t.now()
+		now, clock := t.now(), time.Now()
+		w.refused = false
 		w.answers.begin()
 		for i := range n {
 			data, from := w.in.datagram(i)
-			w.datagram(data, from, now)
+			w.datagram(data, from, now, w.in.waited(i, clock))
 			if t.cfg.Poison {
 				poison(data)
 			}
 		}
 		w.answers.end()
+		// Under load the socket is never empty and this goroutine never waits:
+		// without a pause those it works for, the journal's first of all, would
+		// wait until it is preempted.
+		runtime.Gosched()
 	}
 }
 
-// datagram handles one datagram: the cheap tests first.
-func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
+// datagram handles one datagram, which has waited in the kernel: the cheap tests
+// first.
+func (w *worker) datagram(data []byte, from netip.AddrPort, now int64, waited time.Duration) {
 	t := w.l.t
 	if from.Port() == 0 || !from.Addr().IsValid() {
 		w.stats.junk.Add(1) // nobody to answer
@@ -111,6 +122,9 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64) {
 		return
 	}
 	flow := sip.Flow{Transport: sip.UDP, Listener: w.l.index, Remote: from}
+	if w.overdue(data, waited, flow) {
+		return
+	}
 	w.serving.Store(remoteHash(from))
 	t.deliver(&w.msg, data, flow, &w.stats)
 	w.serving.Store(noRemote)
