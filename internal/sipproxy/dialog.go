@@ -1,11 +1,12 @@
 package sipproxy
 
 import (
+	"hash/maphash"
+	"strconv"
 	"time"
 
 	"onhook/internal/location"
 	"onhook/internal/sip"
-	"onhook/internal/siptransaction"
 )
 
 // Admission is what a request with a To tag is let in by.
@@ -147,11 +148,26 @@ func (p *Proxy) ACKTo(req *sip.Message, source sip.Flow, b *location.Binding) {
 }
 
 func (p *Proxy) sendACK(w *rewrite) bool {
-	w.branch = siptransaction.NewBranch()
+	w.branch = p.ackBranch(w.req)
 	buf := p.buffers.Get().(*[]byte)
 	defer p.buffers.Put(buf)
 	*buf = w.append(p, (*buf)[:0])
 	return p.Transport.Send(w.flow, *buf) == nil
+}
+
+// ackBranch makes the branch of an ACK that is passed on without a transaction:
+// the same for one that comes again, so that the callee knows it as such (RFC
+// 3261 16.11).
+func (p *Proxy) ackBranch(req *sip.Message) string {
+	var h maphash.Hash
+	h.SetSeed(p.loopSeed)
+	for _, part := range [...]string{req.Via.Branch(), req.CallID, req.From.Tag(), req.To.Tag(), req.RequestURI} {
+		h.WriteString(part)
+		h.WriteByte(0)
+	}
+	var buf [48]byte
+	b := strconv.AppendUint(append(buf[:0], sip.MagicCookie...), h.Sum64(), 36)
+	return string(strconv.AppendUint(append(b, '.'), uint64(req.CSeq), 36))
 }
 
 func (p *Proxy) forwardACK(req *sip.Message, source sip.Flow) bool {

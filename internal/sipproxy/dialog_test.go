@@ -48,6 +48,26 @@ func TestEndingOneOfTwoAnswers(t *testing.T) {
 	})
 }
 
+// RFC 3261 16.11: an ACK that comes again, because the 200 did, goes on with the
+// branch it had: some phones take another one for a mistake, and hang up.
+func TestRepeatedACK(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, b := w.answeredTwice()
+		ack := func(ok *sip.Message) string {
+			w.receive(caller, inDialog("ACK", 1, ok))
+			to := deviceA
+			if ok == b {
+				to = deviceB
+			}
+			return w.next(to, "ACK").Via.Branch()
+		}
+		first, other := ack(a), ack(b)
+		if again := ack(a); again != first || other == first || !strings.HasPrefix(first, sip.MagicCookie) {
+			t.Errorf("branches %s and %s, of the other dialog %s", first, again, other)
+		}
+	})
+}
+
 // RFC 3261 22.1: a BYE may be challenged, and comes again then.
 func TestChallengedBye(t *testing.T) {
 	inWorld(t, func(w *world) {
