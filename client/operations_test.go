@@ -111,10 +111,33 @@ var operations = map[string]func(context.Context, *Client) error{
 		return c.RedeliverAfter(ctx, "WH_1", "01K8NWJ7C0A3T6VRZ0V2M1Q4XB")
 	},
 
-	"listBans":   func(ctx context.Context, c *Client) error { _, _, err := c.Bans(ctx); return err },
-	"liftBan":    func(ctx context.Context, c *Client) error { return c.LiftBan(ctx, "b") },
-	"liftBans":   func(ctx context.Context, c *Client) error { return c.LiftBans(ctx) },
-	"listTrunks": func(ctx context.Context, c *Client) error { _, _, err := c.Trunks(ctx); return err },
+	"listBans": func(ctx context.Context, c *Client) error { _, _, err := c.Bans(ctx); return err },
+	"liftBan":  func(ctx context.Context, c *Client) error { return c.LiftBan(ctx, "b") },
+	"liftBans": func(ctx context.Context, c *Client) error { return c.LiftBans(ctx) },
+
+	"listTrunks":    func(ctx context.Context, c *Client) error { return walk(c.Trunks(ctx)) },
+	"retrieveTrunk": func(ctx context.Context, c *Client) error { _, err := c.Trunk(ctx, "carrier"); return err },
+	"createTrunk": func(ctx context.Context, c *Client) error {
+		_, err := c.CreateTrunk(ctx, TrunkPatch{Name: new("carrier"), URI: new("sip:carrier.example"), Transport: new("tls"), Username: new("us"),
+			Password: new("secret"), Register: new(true), RegisterExpires: new(600), Prefixes: &[]string{"+49"}, Strip: new(1), Prepend: new("00"),
+			CallerID: new("+4930100"), CallerIDIn: new("from"), Priority: new(1), Weight: new(2), MaxCalls: new(30), Networks: &[]string{"192.0.2.7"},
+			TLSName: new("*")})
+		return err
+	},
+	"updateTrunk": func(ctx context.Context, c *Client) error {
+		return c.UpdateTrunk(ctx, "carrier", TrunkPatch{MaxCalls: new(60), Prefixes: &[]string{}})
+	},
+	"deleteTrunk":    func(ctx context.Context, c *Client) error { return c.DeleteTrunk(ctx, "carrier") },
+	"listNumbers":    func(ctx context.Context, c *Client) error { return walk(c.Numbers(ctx)) },
+	"retrieveNumber": func(ctx context.Context, c *Client) error { _, err := c.Number(ctx, "+4930100"); return err },
+	"createNumber": func(ctx context.Context, c *Client) error {
+		_, err := c.CreateNumber(ctx, NumberSpec{Number: "+4930100", Endpoint: "desk"})
+		return err
+	},
+	"updateNumber": func(ctx context.Context, c *Client) error {
+		return c.UpdateNumber(ctx, "+4930100", NumberSpec{Application: "12345678901234500"})
+	},
+	"deleteNumber": func(ctx context.Context, c *Client) error { return c.DeleteNumber(ctx, "+4930100") },
 }
 
 // without says why the client lacks an operation.
@@ -125,6 +148,10 @@ var without = map[string]string{
 	"patchApplication":         "updateApplication does the same",
 	"replaceWebhook":           "updateWebhook does the same",
 	"patchWebhook":             "updateWebhook does the same",
+	"replaceTrunk":             "updateTrunk does the same",
+	"patchTrunk":               "updateTrunk does the same",
+	"replaceNumber":            "updateNumber does the same",
+	"patchNumber":              "updateNumber does the same",
 	"listSubAccountsLegacy":    "listSubAccounts does the same, for clients of today",
 	"createSubAccountLegacy":   "createSubAccount does",
 	"retrieveSubAccountLegacy": "retrieveSubAccount does",

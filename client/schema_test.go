@@ -61,6 +61,12 @@ func TestTypesFollowTheDocument(t *testing.T) {
 		{"Ban", Ban{}, ""},
 		{"SubAccount", SubAccount{}, "api_id"},
 		{"SubAccountCreate", SubAccountPatch{}, lockedOrIgnored(doc, "SubAccountCreate") + " is_active"},
+		{"Trunk", Trunk{}, "api_id"},
+		{"TrunkCreate", TrunkPatch{}, ""},
+		{"TrunkUpdate", TrunkPatch{}, lockedOrIgnored(doc, "TrunkUpdate") + " +name"},
+		{"Number", Number{}, "api_id"},
+		{"NumberCreate", NumberSpec{}, ""},
+		{"NumberUpdate", NumberSpec{}, lockedOrIgnored(doc, "NumberUpdate") + " +number"},
 		{"SubAccountUpdate", SubAccountPatch{}, lockedOrIgnored(doc, "SubAccountUpdate") + " is_active"},
 	} {
 		schema := doc.Components.Schemas[c.schema]

@@ -458,3 +458,56 @@ func TestWatchScreen(t *testing.T) {
 		t.Errorf("%q", screen)
 	}
 }
+
+func TestTrunkCommands(t *testing.T) {
+	d := startDev(t)
+	if out := d.ok("trunk", "list"); !strings.HasPrefix(out, "NAME ") || strings.Count(out, "\n") != 1 {
+		t.Errorf("no trunks: %s", out)
+	}
+	code, out, stderr := d.with("S3cret\n", "trunk", "create", "carrier", "sip:127.0.0.1:9", "--username", "us", "--password-stdin", "--register",
+		"--prefix", "+49,+43", "--max-calls", "30", "--network", "192.0.2.7")
+	if code != exitOK || out != "created carrier\n" {
+		t.Fatalf("%d %s%s", code, out, stderr)
+	}
+	var shown struct {
+		Username   string
+		Register   bool
+		Prefixes   []string
+		Networks   []string
+		MaxCalls   int    `json:"max_calls"`
+		CallerIDIn string `json:"caller_id_in"`
+		ReadOnly   bool   `json:"read_only"`
+	}
+	d.json(&shown, "trunk", "get", "carrier")
+	if shown.Username != "us" || !shown.Register || strings.Join(shown.Prefixes, " ") != "+49 +43" || strings.Join(shown.Networks, " ") != "192.0.2.7/32" ||
+		shown.MaxCalls != 30 || shown.ReadOnly {
+		t.Errorf("%+v", shown)
+	}
+	d.ok("trunk", "update", "carrier", "--caller-id-in", "from", "--no-register", "--prefix", "")
+	d.json(&shown, "trunk", "get", "carrier")
+	if shown.CallerIDIn != "from" || shown.Register || len(shown.Prefixes) != 0 || shown.MaxCalls != 30 {
+		t.Errorf("%+v", shown)
+	}
+	if out := d.ok("trunk", "get", "carrier"); !strings.Contains(out, "registration  off\n") || !strings.Contains(out, "calls         0/30\n") || strings.Contains(out, "S3cret") {
+		t.Errorf("%s", out)
+	}
+	d.refused("nothing to change", "trunk", "update", "carrier")
+	d.refused("there is a trunk carrier already", "trunk", "create", "carrier", "sip:127.0.0.1:9")
+	d.refused(`"sip:" is not sip:host`, "trunk", "create", "other", "sip:")
+	d.refused("there is no trunk other", "trunk", "delete", "other")
+
+	d.ok("number", "create", "+4930100", "--endpoint", "alice")
+	d.ok("number", "create", "+4930101", "--application", "12345678901234500")
+	d.ok("number", "update", "+4930101", "--endpoint", "bob")
+	d.refused("is not a number in E.164", "number", "create", "030", "--endpoint", "alice")
+	var numbers []struct{ Number, Endpoint string }
+	if d.json(&numbers, "number", "list"); len(numbers) != 2 || !strings.HasPrefix(numbers[1].Endpoint, "bob@") {
+		t.Errorf("%+v", numbers)
+	}
+	d.ok("number", "delete", "+4930100")
+	if out := d.ok("number", "list"); strings.Contains(out, "+4930100 ") || !strings.Contains(out, "+4930101 ") {
+		t.Errorf("%s", out)
+	}
+	d.ok("trunk", "delete", "carrier")
+	d.refused("there is no trunk carrier", "trunk", "get", "carrier")
+}

@@ -46,7 +46,8 @@ type commands struct {
 	Endpoint    endpointCommand    `cmd:"" help:"List, create, change, delete, import and watch endpoints of a running server."`
 	Application applicationCommand `cmd:"" help:"List, create, change and delete applications."`
 	SubAccount  subAccountCommand  `cmd:"" help:"List, create, change and delete sub-accounts."`
-	Trunk       trunkCommand       `cmd:"" help:"Show the trunks of a server, with its admin token."`
+	Trunk       trunkCommand       `cmd:"" help:"List, create, change and delete trunks, with the server's admin token."`
+	Number      numberCommand      `cmd:"" help:"List, create, change and delete the numbers that trunks bring calls for."`
 	Ban         banCommand         `cmd:"" help:"Show and lift the bans for wrong passwords, with the server's admin token."`
 	Call        callCommand        `cmd:"" help:"List and end calls in progress."`
 	CDR         recordCommand      `cmd:"" name:"cdr" help:"Show what became of calls."`

@@ -34,19 +34,13 @@ type liveCallsJSON struct {
 func (h *handler) listCalls(r *request) (reply, error) {
 	q := newQuery(r)
 	live(&q)
-	limit, offset := q.integer("limit", account.DefaultLimit), q.integer("offset", 0)
-	if limit < 1 || limit > account.MaxLimit {
-		q.malformed["limit"] = "Must be 1 to 100"
-	}
-	if offset < 0 {
-		q.malformed["offset"] = "Must be 0 or more"
-	}
+	limit, offset := q.page()
 	if wrong := q.rest(); wrong != nil {
 		return reply{}, &account.Invalid{Fields: wrong}
 	}
 	all := h.Calls.Live(r.scope.AuthID)
 	slices.SortFunc(all, func(a, b *callrecord.Record) int { return bytes.Compare(b.ID[:], a.ID[:]) }) // newest first
-	page := all[min(offset, len(all)):min(offset+limit, len(all))]
+	page := onPage(all, limit, offset)
 	out := liveCallsJSON{APIID: r.id, Calls: make([]string, len(all)), Meta: r.meta("Call", limit, offset, len(all)), Objects: make([]callJSON, len(page))}
 	for i, record := range all {
 		out.Calls[i] = record.ID.String()

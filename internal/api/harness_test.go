@@ -111,7 +111,7 @@ func newWorldOn(t *testing.T, open func(context.Context, *account.Keys) (*stores
 			t.Error(err)
 		}
 	})
-	w.config = Config{Service: w.service, Registrations: w.bindings, DryRun: dryRun{}, Traces: recorded{}, Calls: w.calls, Records: w.records, Events: eventStreams{w.events}, StreamsPerAccount: 3, Bans: w.bans, Trunks: oneTrunk{}, AdminToken: adminToken, Ready: func() error { return w.ready },
+	w.config = Config{Service: w.service, Registrations: w.bindings, DryRun: dryRun{}, Traces: recorded{}, Calls: w.calls, Records: w.records, Events: eventStreams{w.events}, StreamsPerAccount: 3, Bans: w.bans, Trunks: newTrunks(t, store), AdminToken: adminToken, Ready: func() error { return w.ready },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			fmt.Fprintln(w, "onhook_up 1")

@@ -95,6 +95,24 @@ func (q *queryReader) integer(name string, def int) int {
 	return n
 }
 
+// page takes the parameters of one page of a list.
+func (q *queryReader) page() (limit, offset int) {
+	limit, offset = q.integer("limit", account.DefaultLimit), q.integer("offset", 0)
+	if limit < 1 || limit > account.MaxLimit {
+		q.malformed["limit"] = "Must be a number from 1 to 100"
+	}
+	if offset < 0 {
+		q.malformed["offset"] = "Must be a number of at least 0"
+	}
+	return limit, offset
+}
+
+// onPage cuts one page out of a list.
+func onPage[T any](all []T, limit, offset int) []T {
+	all = all[min(offset, len(all)):]
+	return all[:min(limit, len(all))]
+}
+
 func (q *queryReader) match(field string) account.Match {
 	return account.Match{
 		Exact:      q.text(field + "__exact"),
@@ -150,13 +168,18 @@ func (r *request) onlyQuery(names ...string) error {
 // meta describes a page of a collection of the account's. next and previous are paths that keep the filters
 // and the prefix the client used.
 func (r *request) meta(collection string, limit, offset, total int) metaJSON {
+	return r.metaOf("/v1/Account/"+r.scope.AuthID+"/"+collection+"/", limit, offset, total)
+}
+
+// metaOf describes a page of the collection at a path.
+func (r *request) metaOf(path string, limit, offset, total int) metaJSON {
 	m := metaJSON{Limit: limit, Offset: offset, TotalCount: total}
 	link := func(offset int) *string {
 		q := r.URL.Query()
 		q.Set("limit", strconv.Itoa(limit))
 		q.Set("offset", strconv.Itoa(offset))
-		path := r.prefix + "/v1/Account/" + r.scope.AuthID + "/" + collection + "/?" + q.Encode()
-		return &path
+		link := r.prefix + path + "?" + q.Encode()
+		return &link
 	}
 	if total-offset > limit {
 		m.Next = link(offset + limit)

@@ -34,6 +34,8 @@ type errorJSON struct {
 	CallUUID   string  `json:"call_uuid,omitempty"`
 	WebhookID  string  `json:"webhook_id,omitempty"`
 	EventID    string  `json:"event_id,omitempty"`
+	Trunk      string  `json:"trunk,omitempty"`
+	Number     string  `json:"number,omitempty"`
 	Username   *string `json:"username,omitempty"`
 	Details    any     `json:"details,omitempty"` // field → sentence; for bulk index → field → sentence
 }

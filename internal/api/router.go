@@ -79,7 +79,16 @@ var routes = compile([]route{
 		"GET": (*handler).listBans, "DELETE": (*handler).liftBans}},
 	{template: "/v1/admin/bans/{ban_id}", admin: true, methods: map[string]serveFunc{
 		"DELETE": (*handler).liftBan}},
-	{template: "/v1/admin/trunks/", admin: true, methods: map[string]serveFunc{"GET": (*handler).listTrunks}},
+	{template: trunksTemplate, admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).listTrunks, "POST": (*handler).createTrunk}},
+	{template: trunksTemplate + "{name}/", admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).retrieveTrunk, "POST": (*handler).updateTrunk, "PUT": (*handler).updateTrunk,
+		"PATCH": (*handler).updateTrunk, "DELETE": (*handler).deleteTrunk}},
+	{template: numbersTemplate, admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).listNumbers, "POST": (*handler).createNumber}},
+	{template: numbersTemplate + "{number}/", admin: true, methods: map[string]serveFunc{
+		"GET": (*handler).retrieveNumber, "POST": (*handler).updateNumber, "PUT": (*handler).updateNumber,
+		"PATCH": (*handler).updateNumber, "DELETE": (*handler).deleteNumber}},
 	{template: "/healthz", public: true, methods: map[string]serveFunc{"GET": (*handler).healthz}},
 	{template: "/readyz", public: true, methods: map[string]serveFunc{"GET": (*handler).readyz}},
 	{template: "/metrics", public: true, methods: map[string]serveFunc{"GET": (*handler).metrics}},
@@ -89,6 +98,12 @@ var routes = compile([]route{
 
 // accountTemplate is also served with two slashes at its end: an SDK asks so.
 const accountTemplate = "/v1/Account/{auth_id}/"
+
+// The collections of server administration that are listed by pages.
+const (
+	trunksTemplate  = "/v1/admin/trunks/"
+	numbersTemplate = "/v1/admin/numbers/"
+)
 
 // maxSegments bounds what a path is split into.
 const maxSegments = 10

@@ -192,13 +192,7 @@ func (h *handler) listSubAccounts(r *request) (reply, error) {
 func (h *handler) listSubAccountsLegacy(r *request) (reply, error) {
 	q := queryReader{values: maps.Clone(r.URL.Query()), malformed: make(map[string]string)}
 	q.text("representation") // read by chooseProfile
-	limit, offset := q.integer("limit", account.DefaultLimit), q.integer("offset", 0)
-	if limit < 1 || limit > account.MaxLimit {
-		q.malformed["limit"] = "Must be a number from 1 to 100"
-	}
-	if offset < 0 {
-		q.malformed["offset"] = "Must be a number of at least 0"
-	}
+	limit, offset := q.page()
 	if wrong := q.rest(); wrong != nil {
 		return reply{}, &account.Invalid{Fields: wrong}
 	}

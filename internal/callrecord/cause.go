@@ -83,6 +83,7 @@ var reasons = []struct {
 	{"limit.", Outcome{Failed, LimitReached, Platform}},
 	{"auth.", Outcome{Failed, NotAuthorized, Platform}},
 	{"account.", Outcome{Failed, NotAuthorized, Platform}},
+	{"phones.trunk_busy", Outcome{Failed, LimitReached, Platform}},
 	{"phones.no_route", Outcome{Failed, NoRoute, Platform}},
 	{"phones.", Outcome{Failed, CarrierFailure, Carrier}},
 	{"trunk.", Outcome{Failed, CarrierFailure, Carrier}},

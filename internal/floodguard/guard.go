@@ -31,7 +31,7 @@ type Config struct {
 // Guard holds the limits and what is known about sources. All its methods may
 // be called from many goroutines.
 type Guard struct {
-	trusted        []netip.Prefix
+	trusted        atomic.Pointer[[]netip.Prefix]
 	bits4, bits6   int
 	interval       int64 // nanoseconds that one packet costs; 0: nothing
 	credit         int64 // nanoseconds that may be owed: the burst
@@ -66,9 +66,7 @@ func New(c Config) *Guard {
 		g.interval = 0
 	}
 	g.credit = int64(or(c.Burst, 5000)) * g.interval
-	for _, p := range c.Trusted {
-		g.trusted = append(g.trusted, unmapped(p))
-	}
+	g.Trust(c.Trusted)
 	g.packets = newPacketTable(or(c.Sources, 1<<16))
 	for i := range g.connections {
 		g.connections[i].sources = make(map[source]connCount)
@@ -76,16 +74,25 @@ func New(c Config) *Guard {
 	return g
 }
 
+// Trust replaces the trusted networks.
+func (g *Guard) Trust(networks []netip.Prefix) {
+	trusted := make([]netip.Prefix, len(networks))
+	for i, p := range networks {
+		trusted[i] = unmapped(p)
+	}
+	g.trusted.Store(&trusted)
+}
+
 // Trusted reports whether src lies in a trusted network.
 func (g *Guard) Trusted(src netip.Addr) bool {
 	src = src.Unmap().WithZone("")
-	return slices.ContainsFunc(g.trusted, func(p netip.Prefix) bool { return p.Contains(src) })
+	return slices.ContainsFunc(*g.trusted.Load(), func(p netip.Prefix) bool { return p.Contains(src) })
 }
 
 // Admit takes one packet from what src may send and reports whether it had any
 // left. now is in nanoseconds, on any clock that does not jump.
 func (g *Guard) Admit(src netip.Addr, now int64) bool {
-	if g.interval == 0 || len(g.trusted) > 0 && g.Trusted(src) {
+	if g.interval == 0 || g.Trusted(src) {
 		return true
 	}
 	s := g.source(src)

@@ -99,6 +99,12 @@ func TestTrustedNetworksHaveNoRate(t *testing.T) {
 	if !g.Open(alice) || g.Open(alice) {
 		t.Error("their connections are limited like anyone's")
 	}
+	g.Trust([]netip.Prefix{netip.MustParsePrefix("198.51.101.0/24")})
+	for src, want := range map[string]int{"192.0.2.1": 1, "198.51.101.1": 100} {
+		if n := admitted(g, netip.MustParseAddr(src), 100, second); n != want {
+			t.Errorf("after a change %s: %d of 100 admitted, want %d", src, n, want)
+		}
+	}
 }
 
 func TestNoRateLimit(t *testing.T) {

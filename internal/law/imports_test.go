@@ -23,7 +23,7 @@ var ours = map[string][]string{
 	"internal/sip": {},
 	"internal/sdp": {},
 	// the telephone network
-	"internal/trunk":    {"internal/sip"},
+	"internal/trunk":    {"internal/sip", "internal/account"},
 	"internal/siptrunk": {"internal/sip", "internal/sipauth", "internal/sipresolve", "internal/siptransaction", "internal/trunk"},
 	// nouns
 	"internal/account":    {},
@@ -70,7 +70,7 @@ var ours = map[string][]string{
 	"internal/location/journaltest": {"internal/location", "internal/sip"},
 	"internal/apidoc":               {},
 	// HTTP and SIP meet in the nouns
-	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/event", "internal/webhook", "internal/callrecord"},
+	"internal/api": {"internal/apidoc", "internal/account", "internal/location", "internal/event", "internal/webhook", "internal/callrecord", "internal/trunk"},
 	// the whole
 	"internal/server": everything,
 	"internal/dev":    {"internal/account", "internal/config"},

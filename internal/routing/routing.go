@@ -45,8 +45,8 @@ type Names interface {
 type Phones interface {
 	// Candidates are the trunks that take a number, in the order to try.
 	Candidates(number string) []trunk.Candidate
-	// NumberEndpoint returns whom a number of ours rings.
-	NumberEndpoint(number string) (user, domain string, ok bool)
+	// Callee returns whom a number of ours rings.
+	Callee(number string) (c trunk.Callee, ok bool)
 }
 
 // Bindings is how routing finds an endpoint's devices.
@@ -170,7 +170,7 @@ func (r *Router) Decide(req Request) Decision {
 			return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
 		}
 	case ViaApplication:
-		return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
+		return toApplication(d)
 	}
 	d.Allowed = true // the way is found by its name (RFC 3263)
 	d.WithoutVideo = req.Media.Video && !allow.Video
@@ -191,15 +191,24 @@ func (r *Router) fromTrunk(req Request, d Decision) Decision {
 		return refuse(d, 403, "relay.denied", "This server does not relay calls from a trunk")
 	}
 	if r.Phones != nil {
-		if user, domain, ok := r.Phones.NumberEndpoint(number(req.Target)); ok {
+		callee, ok := r.Phones.Callee(number(req.Target))
+		switch {
+		case ok && callee.Application != "":
+			return toApplication(d)
+		case ok:
 			d.Via = ViaEndpoint
-			if d.Callee, ok = r.Names.Endpoint(domain, user); !ok {
-				d.Callee = Endpoint{Domain: domain}
+			if d.Callee, ok = r.Names.Endpoint(callee.Domain, callee.User); !ok {
+				d.Callee = Endpoint{Domain: callee.Domain}
 			}
 			return r.toEndpoint(req, d)
 		}
 	}
 	return refuse(d, 404, "phones.unknown_number", "This number belongs to nobody here")
+}
+
+func toApplication(d Decision) Decision {
+	d.Via = ViaApplication
+	return refuse(d, 480, "app.unavailable", "Applications do not take calls in this version")
 }
 
 // number is the phone number in a sip or tel address.

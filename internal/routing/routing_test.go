@@ -59,9 +59,10 @@ func (fixture) Candidates(number string) []trunk.Candidate {
 	return nil
 }
 
-func (fixture) NumberEndpoint(number string) (user, domain string, ok bool) {
-	user, ok = map[string]string{"+4930100": "bob", "+4930101": "carol", "+4930102": "gone"}[number]
-	return user, "example.com", ok
+func (fixture) Callee(number string) (c trunk.Callee, ok bool) {
+	c, ok = map[string]trunk.Callee{"+4930100": {User: "bob"}, "+4930101": {User: "carol"}, "+4930102": {User: "gone"}, "+4930103": {Application: "1"}}[number]
+	c.Domain = "example.com"
+	return c, ok
 }
 
 func TestDecisions(t *testing.T) {

@@ -1,8 +1,6 @@
 package server
 
 import (
-	"slices"
-
 	"onhook/internal/api"
 	"onhook/internal/authban"
 	"onhook/internal/config"
@@ -20,7 +18,7 @@ func newGuard(cfg config.Config) *floodguard.Guard {
 	return floodguard.New(floodguard.Config{
 		PacketsPerSecond: rate, Burst: l.PacketsBurst,
 		Connections: l.ConnectionsPerSource, UnboundConnections: l.UnboundConnectionsPerSource,
-		Trusted: slices.Concat(cfg.TrustedNetworks, trunkNetworks(cfg)),
+		Trusted: cfg.TrustedNetworks,
 	})
 }
 

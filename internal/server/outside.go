@@ -8,12 +8,8 @@ import (
 	"os"
 	"slices"
 
-	"onhook/internal/account"
-	"onhook/internal/config"
-	"onhook/internal/directory"
 	"onhook/internal/sip"
 	"onhook/internal/sipresolve"
-	"onhook/internal/trunk"
 )
 
 // newResolver makes the finder of other domains: for the transports and address
@@ -67,35 +63,4 @@ func (s *Server) dialTLS() (*tls.Config, error) {
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get(nil) }
 	}
 	return c, nil
-}
-
-// phones gives the trunks the shape that sipproxy asks for.
-type phones struct {
-	*trunk.Table
-	directory *directory.Directory
-}
-
-// NumberOf returns the number of an endpoint.
-func (p phones) NumberOf(id account.EndpointID) string {
-	if e, ok := p.directory.ByID(id); ok {
-		return p.Table.NumberOf(e.Username, e.Domain)
-	}
-	return ""
-}
-
-// trunkNetworks are the addresses of trunks, whose calls are many and no flood.
-func trunkNetworks(cfg config.Config) (networks []netip.Prefix) {
-	for _, t := range cfg.Trunks {
-		networks = append(networks, t.Networks...)
-	}
-	return networks
-}
-
-// newTrunks makes the table of trunks and numbers from the configuration.
-func (s *Server) newTrunks() (*trunk.Table, error) {
-	table, err := trunk.NewTable(s.cfg.DefaultRegion, s.cfg.Domains[0])
-	if err != nil {
-		return nil, fmt.Errorf("default_region: %w", err)
-	}
-	return table, table.Set(s.cfg.Trunks, s.cfg.Numbers)
 }

@@ -301,7 +301,7 @@ func (p *path) request(m *sip.Message, flow sip.Flow) {
 	if !p.mayForward(m, flow) {
 		return
 	}
-	line := p.trunks.From(flow.Remote.Addr())
+	line := p.trunks.From(flow, p.transport)
 	caller, ok := routing.Caller{Kind: routing.Trunk}, true
 	if line == nil {
 		caller, ok = p.caller(m, flow)

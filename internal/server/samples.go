@@ -5,7 +5,7 @@ import (
 
 	"onhook/internal/metrics"
 	"onhook/internal/sip"
-	"onhook/internal/siptrunk"
+	"onhook/internal/trunk"
 )
 
 // samples are the figures of /metrics.
@@ -86,9 +86,10 @@ func (s *Server) samples(emit func(metrics.Sample)) {
 
 	for _, l := range p.trunks.Lines() {
 		gauge("trunk_calls", "Calls under way on a trunk.", l.Calls(), "trunk", l.Name)
+		counter("trunk_calls_refused_total", "Calls that a trunk's max_calls left no room for, either way.", l.Refused(), "trunk", l.Name)
 		if l.Register {
 			up := 0
-			if s.upstream.Status(l.Name).State == siptrunk.Registered {
+			if l.Registration().State == trunk.Registered {
 				up = 1
 			}
 			gauge("trunk_registered", "Whether we are registered with a trunk.", up, "trunk", l.Name)

@@ -26,6 +26,7 @@ import (
 	"onhook/internal/directory"
 	"onhook/internal/event"
 	"onhook/internal/eventlog"
+	"onhook/internal/floodguard"
 	"onhook/internal/location"
 	"onhook/internal/locationlog"
 	"onhook/internal/metrics"
@@ -40,6 +41,7 @@ import (
 	"onhook/internal/siptransport"
 	"onhook/internal/siptrunk"
 	"onhook/internal/storesql"
+	"onhook/internal/trunk"
 	"onhook/internal/webhook"
 )
 
@@ -61,6 +63,8 @@ type Server struct {
 	journal      location.Journal
 	journalStats func() locationlog.Stats
 	path         *path
+	guard        *floodguard.Guard
+	trunks       *trunk.Service
 	upstream     *siptrunk.Registrations
 	calls        callrecord.Feeds
 	events       *eventlog.Log
@@ -135,7 +139,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return err
 	}
 	p := newPath(newNames(cfg.Domains, dir), dir, s.logger.With("package", "server"))
-	s.path = p
+	s.path, s.guard = p, newGuard(cfg)
 	listeners, err := s.listeners()
 	if err != nil {
 		return err
@@ -147,13 +151,11 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if p.resolver, err = s.newResolver(); err != nil {
 		return err
 	}
-	if p.trunks, err = s.newTrunks(); err != nil {
-		return err
-	}
 	p.transport = siptransport.New(siptransport.Config{
 		Listeners:      listeners,
 		DialTLS:        dialTLS,
-		Guard:          newGuard(cfg),
+		Guard:          s.guard,
+		AskCertificate: func(source netip.Addr) bool { return p.trunks.Identifies(source) },
 		Logger:         s.logger.With("package", "siptransport"),
 		MaxConnections: cfg.Limits.Connections,
 		QueueBytes:     cfg.Limits.WriteQueue,
@@ -167,6 +169,9 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 			Rate: float64(cfg.Trace.AttemptsPerSecond), Owners: p.owners, Local: p.localAddr})
 	}
 	p.transactions = siptransaction.New(siptransaction.Config{Sender: p.tap(), Handler: p, MaxTransactions: cfg.Limits.Transactions})
+	if err := s.buildTrunks(ctx); err != nil {
+		return err
+	}
 	p.bans = newBans(cfg.Auth)
 	p.auth = sipauth.New(sipauth.Config{Banned: p.banned, Key: nonceKey, NonceTTL: cfg.Auth.NonceTTL, MD5OnlyUserAgents: cfg.Auth.MD5OnlyUserAgents, DisableMD5: cfg.Auth.DisableMD5})
 	p.index = location.New(location.Config{
@@ -205,9 +210,6 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	if err := p.proxy.Load(); err != nil {
 		return fmt.Errorf("calls %s: %w", cfg.CallsPath(), err)
 	}
-	s.upstream = siptrunk.New(siptrunk.Config{
-		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Logger: s.logger.With("package", "siptrunk"),
-	})
 	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
 	s.accounts.SubscribeAccounts(func(c account.AccountChange) { s.accountChanged(context.WithoutCancel(ctx), c) })
 	return nil
@@ -293,7 +295,7 @@ func (s *Server) listen(ctx context.Context) error {
 			Calls: liveCalls{s.path.proxy}, Records: s.store,
 			Webhooks: webhooks{s.webhooks, s.delivery}, Stopping: stopping, Answers: s.store, Stats: &s.apiStats,
 			Events: eventStreams{s.events}, StreamsPerAccount: s.cfg.Events.StreamsPerAccount,
-			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: trunks{s.path.trunks, s.upstream}, AdminToken: s.cfg.API.AdminToken,
+			Bans: bans{s.path.bans, s.cfg.Auth.Bans}, Trunks: s.trunks, AdminToken: s.cfg.API.AdminToken,
 			Metrics: metrics.Handler(s.samples), Logger: s.logger,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -331,6 +333,7 @@ func (s *Server) Run(ctx context.Context) error {
 		group.Go(func() error { return s.path.probes.Run(inner) })
 	}
 	group.Go(func() error { return s.store.Run(inner) })
+	group.Go(func() error { return s.trunks.Run(inner) })
 	group.Go(func() error { return s.sweepExpired(inner) })
 	group.Go(func() error { return s.hub.Run(inner) })
 	group.Go(func() error { return s.sweepEvents(inner) })

@@ -1,40 +1,49 @@
 package server
 
 import (
-	"cmp"
+	"context"
+	"fmt"
+	"slices"
 
-	"onhook/internal/api"
+	"onhook/internal/account"
+	"onhook/internal/directory"
 	"onhook/internal/siptrunk"
 	"onhook/internal/trunk"
 )
 
-// trunks gives the trunks the shape that api asks for.
-type trunks struct {
-	table    *trunk.Table
-	upstream *siptrunk.Registrations
+// buildTrunks makes what knows the ways to the telephone network and what
+// registers with them.
+func (s *Server) buildTrunks(ctx context.Context) (err error) {
+	p := s.path
+	if p.trunks, err = trunk.NewTable(s.cfg.DefaultRegion, s.cfg.Domains[0]); err != nil {
+		return fmt.Errorf("default_region: %w", err)
+	}
+	s.upstream = siptrunk.New(siptrunk.Config{
+		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Logger: s.logger.With("package", "siptrunk"),
+	})
+	s.trunks = trunk.NewService(trunk.ServiceConfig{
+		Table: p.trunks, Store: s.store, Trunks: s.cfg.Trunks, Numbers: s.cfg.Numbers, Changed: s.trunksChanged, Logger: s.logger.With("package", "trunk"),
+	})
+	return s.trunks.Load(ctx)
 }
 
-func (t trunks) Trunks() []api.Trunk {
-	lines := t.table.Lines()
-	out := make([]api.Trunk, len(lines))
-	for i, l := range lines {
-		status := t.upstream.Status(l.Name)
-		out[i] = api.Trunk{Name: l.Name, URI: l.URI, Transport: l.Transport, Username: l.Username, Prefixes: l.Prefixes, Strip: l.Strip, Prepend: l.Prepend,
-			CallerID: l.CallerID, CallerIDIn: cmp.Or(l.CallerIDIn, trunk.AssertedIdentity), Priority: l.Priority, Weight: l.Weight,
-			Calls: l.Calls(), MaxCalls: l.MaxCalls,
-			Registration: api.TrunkRegistration{State: status.State, Until: status.Until, Address: status.Address, Error: status.Error}}
-		for _, n := range l.Networks {
-			out[i].Networks = append(out[i].Networks, n.String())
-		}
-	}
-	return out
+// trunksChanged has the rest of the server follow the table. What trunks send is
+// much, and no flood.
+func (s *Server) trunksChanged() {
+	s.guard.Trust(slices.Concat(s.cfg.TrustedNetworks, s.path.trunks.Networks()))
+	s.upstream.Changed()
 }
 
-func (t trunks) Numbers() []api.Number {
-	var out []api.Number
-	for _, n := range t.table.Numbers() {
-		user, domain, _ := t.table.NumberEndpoint(n.Number)
-		out = append(out, api.Number{Number: n.Number, Endpoint: user + "@" + domain})
+// phones gives the trunks the shape that sipproxy asks for.
+type phones struct {
+	*trunk.Table
+	directory *directory.Directory
+}
+
+// NumberOf returns the number of an endpoint.
+func (p phones) NumberOf(id account.EndpointID) string {
+	if e, ok := p.directory.ByID(id); ok {
+		return p.Table.NumberOf(e.Username, e.Domain)
 	}
-	return out
+	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"onhook/internal/callrecord"
 	"onhook/internal/sip"
 	"onhook/internal/siptransaction"
+	"onhook/internal/trunk"
 )
 
 // Ending is why the server ends a call.
@@ -159,7 +160,7 @@ func (c *call) toEnd(d *dialog, end int, method sip.Method, sentence string) own
 }
 
 // sendOwn sends it, and leaves a BYE to its transaction: whatever comes of it,
-// the dialog is over here.
+// the dialog is over here. A trunk may want a password first.
 func (p *Proxy) sendOwn(r *ownRequest) {
 	flow, direct := p.beyondHop(r.to, r.uri, r.routes)
 	var err error
@@ -169,19 +170,29 @@ func (p *Proxy) sendOwn(r *ownRequest) {
 	if err != nil {
 		return
 	}
+	var user siptransaction.ClientUser = heedless{}
+	if line := p.lineOf(r.to); line != nil && line.Username != "" && r.method == sip.BYE {
+		user = &lastWord{p, *r, flow, line, 0}
+	}
+	p.sendOwnOn(r, flow, nil, user)
+}
+
+func (p *Proxy) sendOwnOn(r *ownRequest, flow sip.Flow, extra []byte, user siptransaction.ClientUser) {
 	buf := p.buffers.Get().(*[]byte)
 	defer p.buffers.Put(buf)
-	*buf = r.append(p, flow, (*buf)[:0])
+	*buf = r.append(p, flow, (*buf)[:0], extra)
+	var err error
 	if r.method == sip.ACK {
 		err = p.Transport.Send(flow, *buf)
 	} else {
-		_, err = p.Transactions.Request(flow, *buf, heedless{})
+		_, err = p.Transactions.Request(flow, *buf, user)
 	}
 	_ = err // a phone that cannot be reached cannot be told
 }
 
-func (r *ownRequest) append(p *Proxy, flow sip.Flow, dst []byte) []byte {
-	uri, routes := p.deviceURI(r.uri, r.to), r.routes
+// target is the Request-URI and the Routes that it is sent with.
+func (r *ownRequest) target(p *Proxy) (uri, routes string) {
+	uri, routes = p.deviceURI(r.uri, r.to), r.routes
 	if first, rest := splitRoutes(routes); first != "" {
 		next, last := toStrictRouter(uri, first)
 		if uri = next; last != "" {
@@ -190,6 +201,12 @@ func (r *ownRequest) append(p *Proxy, flow sip.Flow, dst []byte) []byte {
 			}
 		}
 	}
+	return uri, routes
+}
+
+// append writes the request, with these header fields more.
+func (r *ownRequest) append(p *Proxy, flow sip.Flow, dst, extra []byte) []byte {
+	uri, routes := r.target(p)
 	dst = sip.AppendRequestLine(dst, r.method, uri)
 	dst = (&rewrite{flow: flow, branch: siptransaction.NewBranch()}).appendVia(p, dst)
 	dst = append(dst, "Max-Forwards: 70\r\n"...)
@@ -205,7 +222,7 @@ func (r *ownRequest) append(p *Proxy, flow sip.Flow, dst []byte) []byte {
 	if r.sentence != "" {
 		dst = sip.AppendHeader(dst, sip.Reason, reasonOf(r.sentence))
 	}
-	return sip.AppendBody(dst, nil)
+	return sip.AppendBody(append(dst, extra...), nil)
 }
 
 // reasonOf is the Reason of an end of ours (RFC 3326 2).
@@ -216,3 +233,31 @@ type heedless struct{}
 
 func (heedless) Response(*siptransaction.Client, *sip.Message) {}
 func (heedless) Failed(*siptransaction.Client, error)          {}
+
+// lastWord is a BYE of ours to a trunk, which says it again with the password where
+// the trunk asks for it.
+type lastWord struct {
+	proxy   *Proxy
+	request ownRequest
+	flow    sip.Flow
+	line    *trunk.Line
+	tries   uint8
+}
+
+// Response is siptransaction.ClientUser.
+func (w *lastWord) Response(_ *siptransaction.Client, resp *sip.Message) {
+	if resp.Status != 401 && resp.Status != 407 {
+		return
+	}
+	uri, _ := w.request.target(w.proxy)
+	auth, ok := answerTrunk(resp, w.line, w.request.method, uri, w.tries)
+	if !ok {
+		return // the trunk will end the call by itself
+	}
+	w.tries++
+	w.request.cseq++ // RFC 3261 22.2
+	w.proxy.sendOwnOn(&w.request, w.flow, auth, w)
+}
+
+// Failed is siptransaction.ClientUser.
+func (w *lastWord) Failed(*siptransaction.Client, error) {}

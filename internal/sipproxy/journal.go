@@ -344,6 +344,9 @@ func (p *Proxy) resume(c *call, now time.Time) {
 		p.Limiter.Resume(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
 		c.counted = true
 	}
+	if line := p.lineOf(c.from); line != nil {
+		c.takeLine(line, true)
+	}
 	for i := range c.dialogs {
 		if line := p.lineOf(c.dialogs[i].callee); line != nil && !c.dialogs[i].closed {
 			c.takeLine(line, true)

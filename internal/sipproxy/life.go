@@ -255,10 +255,6 @@ func (p *Proxy) finish(c *call, at time.Time) {
 		c.timer.Stop()
 		c.timer = nil
 	}
-	if c.line != nil {
-		c.line.Leave()
-		c.line = nil
-	}
 	if c.limit != nil {
 		c.limit.Stop()
 		c.limit = nil

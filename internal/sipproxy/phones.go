@@ -44,6 +44,9 @@ func exitsByTrunk(candidates []trunk.Candidate) []exit {
 	return exits
 }
 
+// trunkBusy is a trunk that has as many calls as it may carry.
+const trunkBusy = "phones.trunk_busy"
+
 // take counts the call with the trunk it is to try next, and notes an answer
 // where that one has no room. What is no call is not counted.
 func (f *fork) take(line *trunk.Line) bool {
@@ -53,8 +56,18 @@ func (f *fork) take(line *trunk.Line) bool {
 	if f.live.takeLine(line, false) {
 		return true
 	}
-	f.note(answer{score: scoreLocal, status: 503, reason: "phones.trunk_busy", sentence: "All lines to the telephone network are in use"})
+	f.note(answer{score: scoreLocal, status: 503, reason: trunkBusy, sentence: "All lines to the telephone network are in use"})
 	return false
+}
+
+// takeFrom counts a call that comes from a trunk; a refusal where it has no room.
+// 486 is about this call alone: 503 would have the carrier take the whole server
+// for down and send it nothing for a while (RFC 3261 21.5.4).
+func (c *call) takeFrom(line *trunk.Line) *Refusal {
+	if line == nil || !c.invite || c.takeLine(line, false) {
+		return nil
+	}
+	return &Refusal{486, trunkBusy, "All lines of this trunk are in use"}
 }
 
 // takeLine has the call counted with a trunk instead of the one before; always
@@ -111,12 +124,10 @@ func (p *Proxy) toTrunk(w *rewrite, a *Admission) {
 	if w.asserted = a.cookie.sideOf(a.sender).Trunk != 0; a.sender != callerEnd {
 		return
 	}
-	line := p.lineOf(a.to)
-	if line == nil {
-		return
-	}
 	w.cseq = uint32(a.to.CSeq)
-	_, w.from = p.shown(w.req, line, a.cookie.Caller.Endpoint, "")
+	if line := p.lineOf(a.to); line != nil { // else it was deleted while the call went on
+		_, w.from = p.shown(w.req, line, a.cookie.Caller.Endpoint, "")
+	}
 }
 
 // sideOf returns one end of the call.
@@ -149,13 +160,20 @@ func (r *restore) append(dst []byte, h *sip.Header, resp *sip.Message) []byte {
 	return sip.AppendField(dst, h.Name, h.Value)
 }
 
+// answerTrunk returns the credentials for a trunk's challenge to a request of that
+// Request-URI. It reports false where the trunk has none, or has refused them.
+func answerTrunk(resp *sip.Message, line *trunk.Line, method sip.Method, uri string, tries uint8) (credentials []byte, ok bool) {
+	credentials, stale, err := sipauth.Answer(nil, resp, method, uri, line.Username, line.Password)
+	return credentials, err == nil && line.Username != "" && tries < maxTries && (tries == 0 || stale)
+}
+
 // challenged answers a trunk's 401 or 407 with a request on a branch of its own.
 // One that cannot be answered is not for the caller, whose credentials it does
 // not want.
 func (b *branch) challenged(resp *sip.Message) {
 	f := b.fork
-	auth, stale, err := sipauth.Answer(nil, resp, f.method, b.uri, b.line.Username, b.line.Password)
-	if err != nil || b.line.Username == "" || b.tries >= maxTries || b.tries > 0 && !stale {
+	auth, ok := answerTrunk(resp, b.line, f.method, b.uri, b.tries)
+	if !ok {
 		f.failure(b, answer{score: scoreLocal, status: 502, code: resp.Status, cause: sipauth.ErrChallenge,
 			reason: "phones.trunk_refused", sentence: "The telephone network does not accept this server's credentials"})
 		return

@@ -183,10 +183,52 @@ func TestEndingCallOnTrunk(t *testing.T) {
 		w.receive(caller, inDialog("ACK", 1, ok))
 		w.next(farA, "ACK")
 		w.proxy.EndOf(3, EndByAPI)
-		if bye := w.next(farA, "BYE"); bye.CSeq != 3 {
+		bye := w.next(farA, "BYE")
+		if bye.CSeq != 3 {
 			t.Errorf("BYE with CSeq %d after INVITE with 2", bye.CSeq)
 		}
 		w.next(caller, "BYE")
+
+		// RFC 3261 22.2: our own BYE is said again with a higher CSeq.
+		w.receive(farA, challenge(bye, 407, ""))
+		again := w.next(farA, "BYE")
+		credentials := value(t, again, sip.ProxyAuthorization)
+		if again.CSeq != 4 || again.Via.Branch() == bye.Via.Branch() || !strings.Contains(credentials, `uri="`+again.RequestURI+`"`) {
+			t.Errorf("BYE again with CSeq %d, %s", again.CSeq, credentials)
+		}
+		w.receive(farA, challenge(again, 407, "")) // the password is wrong
+		w.nothing(farA)
+	})
+}
+
+// A trunk may be deleted while it carries a call, which goes on with the numbers
+// that it has begun with.
+func TestTrunkDeletedInCall(t *testing.T) {
+	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
+		w.dial(toNumber, table)
+		w.next(caller, "SIP/2.0 100")
+		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
+		w.next(farA, "ACK")
+		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
+		ok := w.next(caller, "SIP/2.0 200")
+		w.receive(caller, inDialog("ACK", 1, ok))
+		w.next(farA, "ACK")
+		line := table.Lines()[0]
+		if err := table.Set(nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.receive(caller, inDialog("BYE", 2, ok))
+		bye := w.next(farA, "BYE")
+		if bye.CSeq != 3 {
+			t.Errorf("BYE with CSeq %d after INVITE with 2", bye.CSeq)
+		}
+		w.receive(farA, atFar(response(bye, 200, "far")))
+		if m := w.next(caller, "SIP/2.0 200"); m.CSeq != 2 {
+			t.Errorf("200 to BYE with CSeq %d", m.CSeq)
+		}
+		if n := line.Calls(); n != 0 {
+			t.Errorf("%d calls on the trunk after the last", n)
+		}
 	})
 }
 
@@ -284,6 +326,45 @@ func TestTrunkLimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The limit of calls holds for those that come from the trunk as well.
+func TestTrunkLimitIncoming(t *testing.T) {
+	full := trunkA
+	full.MaxCalls = 1
+	withTrunks(t, []trunk.Trunk{full}, func(w *world, table *trunk.Table) {
+		line := table.Lines()[0]
+		comes := func(callID string) {
+			t.Helper()
+			m := parse(t, crlf(strings.ReplaceAll(strings.ReplaceAll(invite, "call@", callID+"@"), "z9hG4bK", "z9hG4bK"+callID)))
+			tx, _ := w.layer.Begin(m, udp(caller))
+			w.proxy.Forward(tx, m, udp(caller), Caller{Trunk: line}, routing.Decision{Allowed: true, Via: routing.ViaEndpoint,
+				Callee: routing.Endpoint{ID: 7, Username: "bob", Domain: "example.com"}, Targets: []location.Binding{binding(deviceA)}})
+		}
+		comes("first")
+		w.next(caller, "SIP/2.0 100")
+		sent := w.next(deviceA, "INVITE")
+		comes("second")
+		if m := w.next(caller, "SIP/2.0 486"); !strings.Contains(string(m.Bytes()), "phones.trunk_busy") {
+			t.Errorf("%s", m.Bytes())
+		}
+		w.nothing(deviceA)
+		w.dial(toNumber, table)
+		w.next(caller, "SIP/2.0 100")
+		w.next(caller, "SIP/2.0 503")
+		if line.Calls() != 1 || line.Refused() != 2 {
+			t.Errorf("%d calls, %d refused", line.Calls(), line.Refused())
+		}
+		w.receive(deviceA, response(sent, 603, "a"))
+		w.next(deviceA, "ACK")
+		w.next(caller, "SIP/2.0 603")
+		if line.Calls() != 0 {
+			t.Errorf("%d calls after the last", line.Calls())
+		}
+		comes("third")
+		w.next(caller, "SIP/2.0 100")
+		w.next(deviceA, "INVITE")
+	})
 }
 
 // RFC 3325 9.3: who wants privacy is named to no trunk; whose number is not known

@@ -227,12 +227,12 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 			}
 			f.live.counted, f.live.longest = true, longest
 		}
+		if no := f.live.takeFrom(caller.Trunk); no != nil {
+			return f.refuse(no.Status, no.Reason, no.Sentence)
+		}
 		if !p.calls.begin(f.live) {
 			p.uncounted(f.live)
 			return f.refuse(503, "server.too_many_calls", "Too many calls")
-		}
-		if caller.Trunk != nil && f.live.invite {
-			f.live.takeLine(caller.Trunk, true)
 		}
 		f.record = &cookie{Call: f.call, Epoch: p.calls.epoch, Invite: f.live.invite,
 			CallID: hash8(req.CallID), Tag: hash8(req.From.Tag()), Caller: from}
@@ -241,8 +241,12 @@ func (p *Proxy) begin(f *fork, req *sip.Message, source sip.Flow, caller Caller,
 	return nil
 }
 
-// uncounted tells the limiter of a call's end.
+// uncounted tells those who count calls of a call's end.
 func (p *Proxy) uncounted(c *call) {
+	if c.line != nil {
+		c.line.Leave()
+		c.line = nil
+	}
 	if c.counted {
 		p.Limiter.Over(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
 	}
@@ -267,7 +271,7 @@ func (p *Proxy) ForwardInDialog(tx *siptransaction.Server, req *sip.Message, sou
 	if p.Resolver != nil {
 		f.outside = exitsWithin(a.to)
 	}
-	if f.line = p.lineOf(a.to); f.line != nil && a.sender == callerEnd {
+	if f.line = p.lineOf(a.to); a.to.Trunk != 0 && a.sender == callerEnd {
 		f.restore = restoreOf(f.req)
 	}
 	f.method = f.req.Method

@@ -100,9 +100,16 @@ func (l *listener) shakeHands(c *conn) error {
 		return err
 	}
 	if l.tls != nil {
-		c.tls = tls.Server(&c.link, l.tls)
+		cfg := l.tls
+		if ask := l.t.cfg.AskCertificate; ask != nil && l.Transport == sip.TLS && ask(c.source) {
+			cfg = l.tlsAsking
+		}
+		c.tls = tls.Server(&c.link, cfg)
 		if err := c.tls.Handshake(); err != nil {
 			return err
+		}
+		if cfg == l.tlsAsking {
+			c.peer = l.t.clientOf(c.tls.ConnectionState())
 		}
 	}
 	switch {

@@ -2,6 +2,7 @@ package siptransport
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"os"
@@ -28,6 +29,7 @@ type conn struct {
 	source netip.Addr   // counted with the guard; zero when dialled
 	dest   *destination // when dialled
 	tls    *tls.Conn
+	peer   *x509.Certificate // of a client that was asked for it, checked; nil for none
 	link   link
 
 	mu      sync.Mutex

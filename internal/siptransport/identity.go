@@ -19,15 +19,8 @@ var errNoCertificate = errors.New("the server shows no certificate")
 // for SIP.
 func verifyDomain(roots *x509.CertPool, domain string) func(tls.ConnectionState) error {
 	return func(state tls.ConnectionState) error {
-		if len(state.PeerCertificates) == 0 {
-			return errNoCertificate
-		}
-		opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
-		for _, cert := range state.PeerCertificates[1:] {
-			opts.Intermediates.AddCert(cert)
-		}
-		leaf := state.PeerCertificates[0]
-		if _, err := leaf.Verify(opts); err != nil {
+		leaf, err := verified(state, roots, x509.ExtKeyUsageServerAuth)
+		if err != nil {
 			return err
 		}
 		if names := identities(leaf); !hasIdentity(leaf, names, domain) {
@@ -35,6 +28,36 @@ func verifyDomain(roots *x509.CertPool, domain string) func(tls.ConnectionState)
 		}
 		return nil
 	}
+}
+
+// verified returns the peer's certificate when one of the roots has signed it, for
+// that use.
+func verified(state tls.ConnectionState, roots *x509.CertPool, use x509.ExtKeyUsage) (*x509.Certificate, error) {
+	if len(state.PeerCertificates) == 0 {
+		return nil, errNoCertificate
+	}
+	opts := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{use}}
+	for _, cert := range state.PeerCertificates[1:] {
+		opts.Intermediates.AddCert(cert)
+	}
+	leaf := state.PeerCertificates[0]
+	_, err := leaf.Verify(opts)
+	return leaf, err
+}
+
+// clientOf returns the certificate that a client has shown, nil for none that
+// counts. A SIP server shows the one it has, as client too: what authorities sign
+// is mostly for servers alone, so the use is not looked at.
+func (t *Transport) clientOf(state tls.ConnectionState) *x509.Certificate {
+	var roots *x509.CertPool
+	if t.cfg.DialTLS != nil {
+		roots = t.cfg.DialTLS.RootCAs
+	}
+	leaf, err := verified(state, roots, x509.ExtKeyUsageAny)
+	if err != nil {
+		return nil
+	}
+	return leaf
 }
 
 // identities lists the SIP domains of a certificate in lower case: RFC 5922 7.1:

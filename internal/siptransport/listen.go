@@ -22,6 +22,7 @@ type listener struct {
 	sentBy         string
 	sentByLoopback string
 	tls            *tls.Config
+	tlsAsking      *tls.Config // the same for clients that are asked for a certificate
 	tcp            *net.TCPListener
 	workers        []*worker
 	together       *bundle // of UDP
@@ -78,6 +79,8 @@ func (l *listener) bind() error {
 		if l.Transport == sip.WSS {
 			l.tls.NextProtos = []string{"http/1.1"}
 		}
+		l.tlsAsking = l.tls.Clone()
+		l.tlsAsking.ClientAuth = tls.RequestClientCert
 	} else if l.Transport != sip.TCP && l.Transport != sip.WS {
 		return fmt.Errorf("unknown transport")
 	}

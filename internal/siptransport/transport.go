@@ -10,11 +10,13 @@
 package siptransport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +94,9 @@ type Config struct {
 	Keepalive func(flow sip.Flow)
 
 	DialTLS *tls.Config // for outgoing TLS: RootCAs, client certificates, …
+	// AskCertificate reports whether a client over TLS is asked for a certificate,
+	// by its address; nil: nobody is. One that shows none may go on, see Certified.
+	AskCertificate func(source netip.Addr) bool
 
 	// Poison overwrites each received message after its Handler returned, so
 	// that tests find whoever kept a view of it.
@@ -295,6 +300,20 @@ func (t *Transport) Watch(flow sip.Flow, silence time.Duration) {
 	if c := t.conns.get(flow); c != nil {
 		c.watch(silence)
 	}
+}
+
+// Certified reports whether the peer of a TLS connection has shown a certificate
+// for this SIP domain (RFC 5922): the server that we dialled by that name, or a
+// client that was asked for one (Config.AskCertificate).
+func (t *Transport) Certified(flow sip.Flow, domain string) bool {
+	c := t.conns.get(flow)
+	if c == nil {
+		return false
+	}
+	if c.dest != nil { // the handshake has checked it
+		return c.tls != nil && strings.EqualFold(cmp.Or(c.dest.serverName, flow.Remote.Addr().String()), domain)
+	}
+	return c.peer != nil && hasIdentity(c.peer, identities(c.peer), domain)
 }
 
 // UDPFlow returns the flow to a UDP peer that may not have sent anything yet.

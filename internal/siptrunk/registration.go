@@ -1,16 +1,15 @@
 package siptrunk
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
 	mathrand "math/rand/v2"
-	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"onhook/internal/sip"
@@ -25,20 +24,18 @@ type registration struct {
 	config *Config
 	line   *trunk.Line
 	cancel context.CancelFunc
+	done   chan struct{} // closed when nothing more is sent
 	callID string
 	tag    string
 
 	// Of run:
-	cseq    uint32
-	expires time.Duration // that is asked for
-	flow    sip.Flow
-
-	mu     sync.Mutex
-	status Status
+	cseq       uint32
+	expires    time.Duration // that is asked for
+	flow       sip.Flow
+	unanswered bool // the last REGISTER is
 }
 
 const (
-	defaultExpires = 10 * time.Minute
 	// goodbye is how long the end of a registration waits for its answer.
 	goodbye = 2 * time.Second
 	// maxTries bounds the requests of one attempt: a challenge, a stale nonce, and
@@ -46,24 +43,18 @@ const (
 	maxTries = 4
 )
 
-func newRegistration(c *Config, line *trunk.Line) *registration {
-	expires := line.RegisterExpires
-	if expires == 0 {
-		expires = defaultExpires
-	}
-	return &registration{config: c, line: line, callID: rand.Text(), tag: rand.Text()[:10], expires: expires, status: Status{State: Trying}}
-}
-
-func (r *registration) current() Status {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.status
-}
-
-func (r *registration) set(s Status) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.status = s
+// start begins a registration that lasts until ctx ends or it is cancelled.
+func start(ctx context.Context, c *Config, line *trunk.Line) *registration {
+	r := &registration{config: c, line: line, done: make(chan struct{}), callID: rand.Text(), tag: rand.Text()[:10],
+		expires: cmp.Or(line.RegisterExpires, trunk.DefaultExpires)}
+	ctx, r.cancel = context.WithCancel(ctx)
+	go func() {
+		defer close(r.done)
+		defer r.cancel()
+		r.run(ctx)
+		r.leave(ctx)
+	}()
+	return r
 }
 
 // run registers and refreshes until ctx ends.
@@ -72,30 +63,35 @@ func (r *registration) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		granted, err := r.register(ctx, r.expires)
 		if ctx.Err() != nil {
-			break
+			return
 		}
 		if err != nil {
 			wait := r.retryAfter(failures)
 			failures++
-			r.line.Registered(netip.Addr{})
-			r.set(Status{State: Failed, Until: time.Now().Add(wait), Error: err.Error()})
+			r.line.SetRegistration(&trunk.Registration{State: trunk.Failed, Until: time.Now().Add(wait), Error: err.Error()})
 			r.config.Logger.Warn("registration with a trunk failed", "trunk", r.line.Name, "error", err, "again_in", wait.String())
 			sleep(ctx, wait)
 			continue
 		}
-		if failures = 0; r.current().State != Registered {
+		if failures = 0; r.line.Registration().State != trunk.Registered {
 			r.config.Logger.Info("registered with a trunk", "trunk", r.line.Name, "address", r.flow.Remote.String(), "expires", granted.String())
 		}
-		r.line.Registered(r.flow.Remote.Addr())
-		r.set(Status{State: Registered, Until: time.Now().Add(granted), Address: r.flow.Remote.String()})
+		r.line.SetRegistration(&trunk.Registration{State: trunk.Registered, Until: time.Now().Add(granted), Address: r.flow.Remote})
 		r.keep(ctx, refreshAfter(granted))
 	}
-	r.line.Registered(netip.Addr{})
-	if r.current().State == Registered {
+}
+
+// leave takes the registration back, also one that is only being made: the trunk
+// reads what we send in its order.
+func (r *registration) leave(ctx context.Context) {
+	made := r.unanswered || r.line.Registration().State == trunk.Registered
+	r.line.SetRegistration(nil)
+	if made {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 		defer cancel()
 		_, _ = r.register(last, 0) // it runs out by itself where this does not get through
 	}
+	r.config.Transport.SetBound(r.flow, false)
 }
 
 // retryAfter is the pause after so many failures: twice as long each time, and
@@ -154,6 +150,9 @@ func (r *registration) register(ctx context.Context, expires time.Duration) (gra
 		}
 		var resp *sip.Message
 		if resp, err = r.converse(ctx, flow, expires); err == nil {
+			if r.flow != flow {
+				r.config.Transport.SetBound(r.flow, false)
+			}
 			r.config.Transport.SetBound(flow, true)
 			r.flow = flow
 			return grantedBy(resp, r.contact(flow), expires), nil
@@ -226,8 +225,10 @@ func (r *registration) send(ctx context.Context, flow sip.Flow, expires time.Dur
 	if _, err := r.config.Transactions.Request(flow, r.request(flow, expires, auth), user); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNext, err)
 	}
+	r.unanswered = true
 	select {
 	case end := <-user:
+		r.unanswered = false
 		if end.err != nil {
 			return nil, fmt.Errorf("%w: %w", errNext, end.err)
 		}

@@ -7,8 +7,6 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"reflect"
-	"sync"
 	"time"
 
 	"onhook/internal/sip"
@@ -45,29 +43,11 @@ type Config struct {
 	MaxRetry  time.Duration // 10 minutes
 }
 
-// The states of a registration.
-const (
-	Off        = "off"        // the trunk wants none
-	Trying     = "trying"     // not registered yet
-	Registered = "registered" // until Status.Until
-	Failed     = "failed"     // the last attempt was in vain; Status.Until is the next one
-)
-
-// Status is how a registration stands.
-type Status struct {
-	State   string
-	Until   time.Time // see State
-	Address string    // with which we are registered
-	Error   string    // of the last attempt, "" after a success
-}
-
-// Registrations are those of all trunks that want one.
+// Registrations are those of all trunks that want one. How each stands is told to
+// its trunk.Line.
 type Registrations struct {
 	config  Config
 	changed chan struct{}
-
-	mu      sync.Mutex
-	running map[string]*registration
 }
 
 // New makes Registrations that begin with Run.
@@ -80,7 +60,7 @@ func New(c Config) *Registrations {
 	orDuration(&c.Keepalive, 25*time.Second)
 	orDuration(&c.MinRetry, 15*time.Second)
 	orDuration(&c.MaxRetry, 10*time.Minute)
-	return &Registrations{config: c, changed: make(chan struct{}, 1), running: map[string]*registration{}}
+	return &Registrations{config: c, changed: make(chan struct{}, 1)}
 }
 
 // Changed has the trunks looked at again.
@@ -91,26 +71,17 @@ func (r *Registrations) Changed() {
 	}
 }
 
-// Status returns how the registration with a trunk stands.
-func (r *Registrations) Status(name string) Status {
-	r.mu.Lock()
-	reg := r.running[name]
-	r.mu.Unlock()
-	if reg == nil {
-		return Status{State: Off}
-	}
-	return reg.current()
-}
-
 // Run registers until ctx ends; then it takes the registrations back, as far as
 // the trunks answer soon.
 func (r *Registrations) Run(ctx context.Context) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
+	running := map[string]*registration{} // by the trunk's name
 	for {
-		r.reconcile(ctx, &wg)
+		r.reconcile(ctx, running)
 		select {
 		case <-ctx.Done():
+			for _, reg := range running {
+				<-reg.done
+			}
 			return nil
 		case <-r.changed:
 		}
@@ -118,29 +89,30 @@ func (r *Registrations) Run(ctx context.Context) error {
 }
 
 // reconcile starts and ends registrations so that they are those of the table.
-func (r *Registrations) reconcile(ctx context.Context, wg *sync.WaitGroup) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// None begins before those that end have said goodbye, which takes seconds at
+// most: a carrier knows us by user and Contact, and the goodbye of a trunk would
+// end what its successor has just begun.
+func (r *Registrations) reconcile(ctx context.Context, running map[string]*registration) {
 	wanted := map[string]*trunk.Line{}
 	for _, line := range r.config.Table.Lines() {
 		if line.Register {
 			wanted[line.Name] = line
 		}
 	}
-	for name, reg := range r.running {
-		if line := wanted[name]; line == nil || !reflect.DeepEqual(line.Trunk, reg.line.Trunk) {
+	var leaving []*registration
+	for name, reg := range running {
+		if line := wanted[name]; line == nil || !line.RegistersAs(reg.line) {
 			reg.cancel()
-			delete(r.running, name)
+			delete(running, name)
+			leaving = append(leaving, reg)
 		}
 	}
+	for _, reg := range leaving {
+		<-reg.done
+	}
 	for name, line := range wanted {
-		if r.running[name] != nil {
-			continue
+		if running[name] == nil {
+			running[name] = start(ctx, &r.config, line)
 		}
-		reg := newRegistration(&r.config, line)
-		var inner context.Context
-		inner, reg.cancel = context.WithCancel(ctx)
-		r.running[name] = reg
-		wg.Go(func() { reg.run(inner) })
 	}
 }

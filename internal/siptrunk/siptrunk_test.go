@@ -2,6 +2,7 @@ package siptrunk
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ type carrier struct {
 	dead     map[netip.AddrPort]bool
 	conn     uint64
 	answer   func(m *sip.Message) string // status line and fields; "" for none
+	goodbye  time.Duration               // that the answer to a goodbye takes
 	avoided  int
 	lastFlow sip.Flow
 }
@@ -74,7 +76,16 @@ func (c *carrier) Send(flow sip.Flow, msg []byte) error {
 	if err := resp.Parse([]byte(strings.ReplaceAll(b.String(), "\n", "\r\n"))); err != nil {
 		c.t.Errorf("%v in %s", err, b.String())
 	}
-	go c.layer.Receive(resp, flow)
+	c.mu.Lock()
+	delay := c.goodbye
+	c.mu.Unlock()
+	if expires, _ := m.Number(sip.Expires); expires != 0 {
+		delay = 0
+	}
+	go func() {
+		time.Sleep(delay)
+		c.layer.Receive(resp, flow)
+	}()
 	return nil
 }
 
@@ -175,11 +186,11 @@ func TestRegistration(t *testing.T) {
 		if contact, _ := got[0].Value(sip.Contact); contact != "<sip:us@192.0.2.1:5060;transport=tcp>" {
 			t.Errorf("Contact %s", contact)
 		}
-		s := r.Status("one")
-		if s.State != Registered || s.Address != hopA.String() || time.Until(s.Until) != 10*time.Minute {
+		s := status(r)
+		if s.State != trunk.Registered || s.Address != hopA || time.Until(s.Until) != 10*time.Minute {
 			t.Errorf("%+v", s)
 		}
-		if line := table.From(hopA.Addr()); line == nil || line.Name != "one" {
+		if line := from(table, hopA); line == nil || line.Name != "one" {
 			t.Error("what comes from where we are registered is not the trunk's")
 		}
 		time.Sleep(8 * time.Minute)
@@ -195,7 +206,7 @@ func TestRegistration(t *testing.T) {
 		if len(got) != 2 {
 			t.Fatalf("%d REGISTERs at the end", len(got))
 		}
-		if expires, _ := got[1].Number(sip.Expires); expires != 0 || table.From(hopA.Addr()) != nil {
+		if expires, _ := got[1].Number(sip.Expires); expires != 0 || from(table, hopA) != nil {
 			t.Errorf("at the end expires=%d", expires)
 		}
 	})
@@ -210,8 +221,8 @@ func TestConnectionLost(t *testing.T) {
 		c.mu.Unlock()
 		time.Sleep(26 * time.Second)
 		synctest.Wait()
-		if n := len(c.requests()); n != 2 || c.lastFlow.Conn != 2 || r.Status("one").State != Registered {
-			t.Errorf("%d REGISTERs, %+v", n, r.Status("one"))
+		if n := len(c.requests()); n != 2 || c.lastFlow.Conn != 2 || status(r).State != trunk.Registered {
+			t.Errorf("%d REGISTERs, %+v", n, status(r))
 		}
 	})
 }
@@ -236,8 +247,8 @@ func TestFailures(t *testing.T) {
 				with.URI = c.uri
 			}
 			withCarrier(t, with, c.answer, func(far *carrier, r *Registrations, stop func()) {
-				s := r.Status("one")
-				if s.State != Failed || !strings.Contains(s.Error, c.want) {
+				s := status(r)
+				if s.State != trunk.Failed || !strings.Contains(s.Error, c.want) {
 					t.Errorf("%+v", s)
 				}
 				if n := len(far.requests()); n != c.each {
@@ -264,7 +275,7 @@ func TestSecondAddressAndInterval(t *testing.T) {
 		}
 		return accept(m)
 	}, func(c *carrier, r *Registrations, stop func()) {
-		if s := r.Status("one"); s.State != Registered || time.Until(s.Until) != 30*time.Minute {
+		if s := status(r); s.State != trunk.Registered || time.Until(s.Until) != 30*time.Minute {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -276,39 +287,102 @@ func TestSecondAddressAndInterval(t *testing.T) {
 		c.mu.Unlock()
 		time.Sleep(26 * time.Second)
 		synctest.Wait()
-		if s := r.Status("one"); s.State != Registered || s.Address != hopB.String() || c.avoided != 1 {
+		if s := status(r); s.State != trunk.Registered || s.Address != hopB || c.avoided != 1 {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
-// A changed trunk is registered anew, one that is gone is left.
+// A changed trunk is registered anew with what it has now, once the registration
+// before has been taken back; one that is gone is left.
 func TestChanged(t *testing.T) {
 	withCarrier(t, one, accept, func(c *carrier, r *Registrations, stop func()) {
 		c.requests()
-		other := one
-		other.Username = "others"
-		if err := r.config.Table.Set([]trunk.Trunk{other}, nil); err != nil {
-			t.Fatal(err)
+		slow := func(d time.Duration) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.goodbye = d
 		}
-		r.Changed()
-		time.Sleep(time.Second)
-		synctest.Wait()
-		users := map[string]bool{}
+		set := func(trunks ...trunk.Trunk) {
+			t.Helper()
+			if err := r.config.Table.Set(trunks, nil); err != nil {
+				t.Fatal(err)
+			}
+			r.Changed()
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		one := one
+		one.MaxCalls = 3
+		if set(one); len(c.requests()) != 0 || status(r).State != trunk.Registered {
+			t.Error("a change of the limit of calls is no matter of the registration")
+		}
+		slow(300 * time.Millisecond)
+		one.Password, one.RegisterExpires = "other", time.Hour
+		set(one)
+		var told []string
 		for _, m := range c.requests() {
-			users[m.To.URI] = true
+			expires, _ := m.Value(sip.Expires)
+			told = append(told, expires+" "+password(t, m, "secret", "other"))
 		}
-		if !users["sip:us@carrier.example"] || !users["sip:others@carrier.example"] {
-			t.Errorf("REGISTERs of %v", users)
+		if got, want := strings.Join(told, ", "), "0 none, 0 secret, 3600 none, 3600 other"; got != want {
+			t.Errorf("REGISTERs with expiry and password %s; want %s", got, want)
 		}
-		if err := r.config.Table.Set(nil, nil); err != nil {
-			t.Fatal(err)
+		set()
+		got := c.requests()
+		if len(got) != 2 {
+			t.Fatalf("%d REGISTERs when the trunk goes", len(got))
 		}
-		r.Changed()
-		time.Sleep(time.Second)
-		synctest.Wait()
-		if s := r.Status("one"); s.State != Off {
-			t.Errorf("%+v", s)
+		if expires, _ := got[1].Number(sip.Expires); expires != 0 || from(r.config.Table, hopA) != nil {
+			t.Errorf("left with expires=%d", expires)
+		}
+		time.Sleep(time.Hour)
+		if n := len(c.requests()); n != 0 {
+			t.Errorf("%d REGISTERs after that", n)
+		}
+		// The same name again, before the goodbye is answered: it waits for it.
+		set(one)
+		c.requests()
+		slow(800 * time.Millisecond)
+		set()
+		set(one)
+		if got = c.requests(); len(got) < 3 || len(got) > 4 {
+			t.Fatalf("%d REGISTERs", len(got))
+		}
+		if expires, _ := got[1].Number(sip.Expires); expires != 0 {
+			t.Errorf("registered anew before the goodbye: expires=%d", expires)
 		}
 	})
+}
+
+// password tells which of some passwords a REGISTER was made with.
+func password(t *testing.T, m *sip.Message, passwords ...string) string {
+	t.Helper()
+	value, ok := m.Value(sip.Authorization)
+	if !ok {
+		return "none"
+	}
+	d, err := sip.ParseDigest(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) }
+	for _, p := range passwords {
+		if d.Response == hash(hash(d.Username+":"+d.Realm+":"+p)+":"+d.Nonce+":"+d.NC+":"+d.CNonce+":auth:"+hash("REGISTER:"+d.URI)) {
+			return p
+		}
+	}
+	return "wrong"
+}
+
+// status is how the registration with the one trunk stands.
+func status(r *Registrations) trunk.Registration {
+	if line := r.config.Table.Named("one"); line != nil {
+		return line.Registration()
+	}
+	return trunk.Registration{State: trunk.Off}
+}
+
+func from(table *trunk.Table, addr netip.AddrPort) *trunk.Line {
+	return table.From(sip.Flow{Transport: sip.TCP, Remote: addr}, nil)
 }

@@ -23,11 +23,10 @@ func (s *Store) Trunks(ctx context.Context) (trunks []trunk.Trunk, numbers []tru
 		return nil, nil, err
 	}
 	err = s.each(ctx, func(row scanner) error {
-		var n trunk.Number
-		err := row.Scan(&n.Number, &n.Endpoint)
+		n, err := scanNumber(row)
 		numbers = append(numbers, n)
 		return err
-	}, `SELECT number, endpoint FROM numbers ORDER BY seq`)
+	}, `SELECT number, endpoint, application FROM numbers ORDER BY seq`)
 	return trunks, numbers, err
 }
 
@@ -44,6 +43,10 @@ func (r reader) scanTrunk(row scanner) (t trunk.Trunk, err error) {
 		t.Password, err = r.keys.OpenTrunk(t.Name, sealed)
 	}
 	return t, err
+}
+
+func scanNumber(row scanner) (n trunk.Number, err error) {
+	return n, row.Scan(&n.Number, &n.Endpoint, &n.Application)
 }
 
 // trunkRow is what a row holds of a trunk beside its name.
@@ -102,8 +105,23 @@ func (s *Store) InsertNumber(ctx context.Context, n trunk.Number) error {
 		if err := t.room(ctx, "numbers", trunk.MaxNumbers); err != nil {
 			return err
 		}
-		_, err := t.exec(ctx, `INSERT INTO numbers (number, endpoint) VALUES (?, ?)`, n.Number, n.Endpoint)
+		_, err := t.exec(ctx, `INSERT INTO numbers (number, endpoint, application) VALUES (?, ?, ?)`, n.Number, n.Endpoint, n.Application)
 		return t.takenTrunk(err)
+	})
+}
+
+// ChangeNumber replaces a number by what change makes of it.
+func (s *Store) ChangeNumber(ctx context.Context, number string, change func(trunk.Number) (trunk.Number, error)) error {
+	return s.updateTrunks(ctx, func(ctx context.Context, t *tx) error {
+		before, err := scanNumber(t.row(ctx, `SELECT number, endpoint, application FROM numbers WHERE number = ?`, number))
+		if err != nil {
+			return err
+		}
+		after, err := change(before)
+		if err != nil {
+			return err
+		}
+		return t.one(ctx, `UPDATE numbers SET endpoint = ?, application = ? WHERE number = ?`, after.Endpoint, after.Application, number)
 	})
 }
 

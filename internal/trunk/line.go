@@ -30,8 +30,9 @@ type Line struct {
 
 // use is what stays with a trunk while its configuration changes.
 type use struct {
-	calls atomic.Int64
-	peer  atomic.Pointer[netip.Addr]
+	calls        atomic.Int64
+	refused      atomic.Uint64
+	registration atomic.Pointer[Registration]
 }
 
 func newLine(t Trunk, u *use) *Line {
@@ -50,11 +51,12 @@ func newLine(t Trunk, u *use) *Line {
 	return l
 }
 
-// Take counts one more call, unless there are as many as the trunk may carry and
-// it is not to be counted anyway.
+// Take counts one more call, either way, unless there are as many as the trunk
+// may carry and it is not to be counted anyway.
 func (l *Line) Take(anyway bool) bool {
 	if n := l.use.calls.Add(1); !anyway && l.MaxCalls > 0 && n > int64(l.MaxCalls) {
 		l.use.calls.Add(-1)
+		l.use.refused.Add(1)
 		return false
 	}
 	return true
@@ -66,15 +68,29 @@ func (l *Line) Leave() { l.use.calls.Add(-1) }
 // Calls are those under way.
 func (l *Line) Calls() int { return int(l.use.calls.Load()) }
 
-// Registered tells at which address we are registered with the trunk: what
-// comes from there is the trunk's. The zero address takes it back.
-func (l *Line) Registered(at netip.Addr) {
-	if !at.IsValid() {
-		l.use.peer.Store(nil)
-		return
+// Refused is how often Take had no room.
+func (l *Line) Refused() uint64 { return l.use.refused.Load() }
+
+// Registration is how ours with the trunk stands.
+func (l *Line) Registration() Registration {
+	r := l.use.registration.Load()
+	switch {
+	case !l.Register:
+		return Registration{State: Off}
+	case r == nil:
+		return Registration{State: Trying}
 	}
-	at = at.Unmap()
-	l.use.peer.Store(&at)
+	return *r
+}
+
+// SetRegistration tells how it stands, nil: not yet or no longer. What comes from
+// where we are registered is the trunk's.
+func (l *Line) SetRegistration(r *Registration) { l.use.registration.Store(r) }
+
+// RegistersAs reports whether a registration of the one is one of the other, too.
+func (l *Line) RegistersAs(o *Line) bool {
+	return l.use == o.use && l.URI == o.URI && l.Transport == o.Transport && l.Username == o.Username && l.Password == o.Password &&
+		l.RegisterExpires == o.RegisterExpires
 }
 
 // SpeaksFor reports whether what comes from an address is the trunk's.
@@ -85,8 +101,24 @@ func (l *Line) SpeaksFor(addr netip.Addr) bool {
 			return true
 		}
 	}
-	peer := l.use.peer.Load()
-	return peer != nil && *peer == addr
+	r := l.use.registration.Load()
+	return r != nil && r.State == Registered && r.Address.Addr().Unmap() == addr
+}
+
+// Identity is the name that must stand in the certificate of what comes as the
+// trunk's, "" where the address is enough: that of a trunk reached over TLS,
+// unless it is told otherwise.
+func (l *Line) Identity() string {
+	transport, _ := l.Where.Param("transport")
+	switch {
+	case l.TLSName == AnyName:
+		return ""
+	case l.TLSName != "":
+		return l.TLSName
+	case l.Where.Is("sips") || strings.EqualFold(transport, "tls"):
+		return l.Where.Host
+	}
+	return ""
 }
 
 // takes returns the length of the longest prefix that a number begins with; ok is

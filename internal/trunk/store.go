@@ -31,6 +31,8 @@ type Store interface {
 	DeleteTrunk(ctx context.Context, name string) error
 	// InsertNumber returns ErrTaken or ErrFull.
 	InsertNumber(ctx context.Context, n Number) error
+	// ChangeNumber is as ChangeTrunk.
+	ChangeNumber(ctx context.Context, number string, change func(before Number) (Number, error)) error
 	// DeleteNumber returns ErrNotFound.
 	DeleteNumber(ctx context.Context, number string) error
 	// SubscribeTrunks has f called after every change, also those of other

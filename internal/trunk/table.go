@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 
 	"github.com/nyaruka/phonenumbers"
+
+	"onhook/internal/sip"
 )
 
 // Table is the trunks and numbers as they are now. Looking something up takes no
@@ -25,11 +27,11 @@ type Table struct {
 }
 
 type contents struct {
-	lines     []*Line
-	byID      map[ID]*Line
-	endpoints map[string]Number // by number
-	numbers   map[string]string // by endpoint, user@domain in lower case
-	all       []Number
+	lines    []*Line
+	byID     map[ID]*Line
+	byNumber map[string]Number
+	numbers  map[string]string // by endpoint, user@domain in lower case
+	all      []Number
 }
 
 // ErrRegion is what an unknown region comes back with.
@@ -59,7 +61,7 @@ func (t *Table) Set(trunks []Trunk, numbers []Number) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.now.Load()
-	c := &contents{byID: map[ID]*Line{}, endpoints: map[string]Number{}, numbers: map[string]string{}, all: slices.Clone(numbers)}
+	c := &contents{byID: map[ID]*Line{}, byNumber: map[string]Number{}, numbers: map[string]string{}}
 	for _, one := range trunks {
 		if problems := one.Validate(); len(problems) > 0 {
 			return &Error{one.Name, problems}
@@ -79,13 +81,17 @@ func (t *Table) Set(trunks []Trunk, numbers []Number) error {
 		if problems := n.Validate(); len(problems) > 0 {
 			return &Error{n.Number, problems}
 		}
-		if _, twice := c.endpoints[n.Number]; twice {
+		if _, twice := c.byNumber[n.Number]; twice {
 			return &Error{n.Number, []Problem{{"number", "is there twice"}}}
 		}
-		c.endpoints[n.Number] = n
-		if aor := t.aor(n); c.numbers[aor] == "" {
-			c.numbers[aor] = n.Number // the first of several is the one shown
+		if n.Application == "" {
+			n.Endpoint = t.aor(n)
+			if c.numbers[n.Endpoint] == "" {
+				c.numbers[n.Endpoint] = n.Number // the first of several is the one shown
+			}
 		}
+		c.byNumber[n.Number] = n
+		c.all = append(c.all, n)
 	}
 	t.now.Store(c)
 	return nil
@@ -103,30 +109,73 @@ func (t *Table) aor(n Number) string {
 // Lines are the trunks in their order.
 func (t *Table) Lines() []*Line { return t.now.Load().lines }
 
-// Numbers are the numbers in their order.
+// Numbers are the numbers in their order, their endpoints as username@domain in
+// lower case.
 func (t *Table) Numbers() []Number { return t.now.Load().all }
 
 // Line finds a trunk by its ID; nil when there is none.
 func (t *Table) Line(id ID) *Line { return t.now.Load().byID[id] }
 
-// From finds the trunk that an address speaks for; nil when it is none's.
-func (t *Table) From(addr netip.Addr) *Line {
+// Named finds a trunk by its name; nil when there is none.
+func (t *Table) Named(name string) *Line {
+	if l := t.Line(idOf(name)); l != nil && l.Name == name {
+		return l
+	}
+	return nil
+}
+
+// Number finds a number of ours, written in E.164.
+func (t *Table) Number(number string) (n Number, ok bool) {
+	n, ok = t.now.Load().byNumber[number]
+	return n, ok
+}
+
+// Networks are the addresses of all trunks, as far as they are configured.
+func (t *Table) Networks() (all []netip.Prefix) {
+	for _, l := range t.Lines() {
+		all = append(all, l.Networks...)
+	}
+	return all
+}
+
+// Peers knows who is at the other end of a connection.
+type Peers interface {
+	// Certified reports whether the peer has shown a certificate for this SIP
+	// domain (RFC 5922).
+	Certified(flow sip.Flow, domain string) bool
+}
+
+// From finds the trunk that a message is from: by its source address and, where
+// the trunk has an Identity, by the certificate too. It is nil for none.
+func (t *Table) From(flow sip.Flow, peers Peers) *Line {
 	for _, l := range t.now.Load().lines {
-		if l.SpeaksFor(addr) {
+		if l.SpeaksFor(flow.Remote.Addr()) && (l.Identity() == "" || peers.Certified(flow, l.Identity())) {
 			return l
 		}
 	}
 	return nil
 }
 
-// NumberEndpoint returns whom a number rings.
-func (t *Table) NumberEndpoint(dialled string) (user, domain string, ok bool) {
-	n, ok := t.now.Load().endpoints[t.Normal(dialled)]
-	if !ok {
-		return "", "", false
+// Identifies reports whether one who connects from an address may be a trunk that
+// is known by its certificate.
+func (t *Table) Identifies(addr netip.Addr) bool {
+	return slices.ContainsFunc(t.now.Load().lines, func(l *Line) bool { return l.Identity() != "" && l.SpeaksFor(addr) })
+}
+
+// Callee is whom a number rings: an endpoint, or an application.
+type Callee struct {
+	User, Domain string
+	Application  string // app_id; "": the endpoint
+}
+
+// Callee returns whom a number rings.
+func (t *Table) Callee(dialled string) (c Callee, ok bool) {
+	n, ok := t.now.Load().byNumber[t.Normal(dialled)]
+	if !ok || n.Application != "" {
+		return Callee{Application: n.Application}, ok
 	}
-	user, domain, _ = strings.Cut(t.aor(n), "@")
-	return user, domain, true
+	c.User, c.Domain, _ = strings.Cut(n.Endpoint, "@")
+	return c, true
 }
 
 // NumberOf returns the number of an endpoint, "" when it has none.

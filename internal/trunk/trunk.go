@@ -23,7 +23,7 @@ type Trunk struct {
 	Username        string         `yaml:"username" json:"username"`   // with which its challenges are answered; "": not at all
 	Password        string         `yaml:"password" json:"-"`
 	Register        bool           `yaml:"register" json:"register"`                 // we REGISTER to it
-	RegisterExpires time.Duration  `yaml:"register_expires" json:"register_expires"` // that we ask for; 0 means 10 minutes
+	RegisterExpires time.Duration  `yaml:"register_expires" json:"register_expires"` // that we ask for; 0 means DefaultExpires
 	Prefixes        []string       `yaml:"prefixes" json:"prefixes"`                 // beginnings of the numbers it takes; empty: every number
 	Strip           int            `yaml:"strip" json:"strip"`                       // characters taken off the front of a number, the + included
 	Prepend         string         `yaml:"prepend" json:"prepend"`                   // put there instead
@@ -31,9 +31,14 @@ type Trunk struct {
 	CallerIDIn      string         `yaml:"caller_id_in" json:"caller_id_in"`         // AssertedIdentity or FromHeader; "" is the former
 	Priority        int            `yaml:"priority" json:"priority"`                 // the lowest first
 	Weight          int            `yaml:"weight" json:"weight"`                     // share among those of one priority; all 0: in their order
-	MaxCalls        int            `yaml:"max_calls" json:"max_calls"`               // at the same time, 0 for any number
+	MaxCalls        int            `yaml:"max_calls" json:"max_calls"`               // at the same time, both ways together; 0 for any number
 	Networks        []netip.Prefix `yaml:"networks" json:"networks"`                 // what may send to us as this trunk
+	TLSName         string         `yaml:"tls_name" json:"tls_name,omitempty"`       // in its certificate, see Line.Identity; AnyName: none is asked for
+	Fixed           bool           `yaml:"-" json:"-"`                               // stands in the configuration: nobody changes it at run time
 }
+
+// AnyName is the value of Trunk.TLSName by which its addresses are enough.
+const AnyName = "*"
 
 // The values of Trunk.CallerIDIn.
 const (
@@ -41,10 +46,12 @@ const (
 	FromHeader       = "from"     // From too
 )
 
-// Number is a number of ours and whom it rings.
+// Number is a number of ours and whom it rings: an endpoint or an application.
 type Number struct {
-	Number   string `yaml:"number" json:"number"`     // in E.164, such as +4930123456
-	Endpoint string `yaml:"endpoint" json:"endpoint"` // username, or username@domain; without a domain the first one is meant
+	Number      string `yaml:"number"`      // in E.164, such as +4930123456
+	Endpoint    string `yaml:"endpoint"`    // username, or username@domain; without a domain the first one is meant
+	Application string `yaml:"application"` // app_id
+	Fixed       bool   `yaml:"-"`           // as a Trunk's
 }
 
 // Problem is one thing wrong with a field.
@@ -73,10 +80,15 @@ var (
 	validPrefix = regexp.MustCompile(`^\+?[0-9]{1,20}$|^\+$`)
 	validDigits = regexp.MustCompile(`^\+?[0-9*#]{0,20}$`)
 	validE164   = regexp.MustCompile(`^\+[1-9][0-9]{2,14}$`)
+	validHost   = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.:-]{0,252}[A-Za-z0-9])?$`)
+	validAppID  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 )
 
-// maxExpires bounds the registration that is asked for.
-const maxExpires = 24 * time.Hour
+const (
+	maxExpires = 24 * time.Hour // of the registration that is asked for
+	maxName    = 128            // bytes of a username or password
+	maxList    = 1000           // prefixes or networks of one trunk
+)
 
 // Validate lists everything wrong with a trunk.
 func (t Trunk) Validate() []Problem {
@@ -97,8 +109,11 @@ func (t Trunk) Validate() []Problem {
 	if (t.Username == "") != (t.Password == "") {
 		wrong("password", "goes together with username")
 	}
-	if strings.ContainsAny(t.Username, "\"\\\r\n<>@:;") || !utf8.ValidString(t.Username) {
-		wrong("username", "holds a character that cannot stand in a SIP address")
+	if strings.ContainsAny(t.Username, "\"\\<>@:;") || strings.ContainsFunc(t.Username, notGraphic) || !utf8.ValidString(t.Username) || len(t.Username) > maxName {
+		wrong("username", "holds a character that cannot stand in a SIP address, or more than %d", maxName)
+	}
+	if len(t.Password) > maxName {
+		wrong("password", "is longer than %d bytes", maxName)
 	}
 	if t.Register && t.Username == "" {
 		wrong("register", "needs username and password")
@@ -119,6 +134,15 @@ func (t Trunk) Validate() []Problem {
 	}
 	if t.CallerID != "" && !validDigits.MatchString(t.CallerID) {
 		wrong("caller_id", "%q is not a number", t.CallerID)
+	}
+	if t.TLSName != "" && t.TLSName != AnyName && !validHost.MatchString(t.TLSName) {
+		wrong("tls_name", "%q is not a host name, or * for any", t.TLSName)
+	}
+	if len(t.Prefixes) > maxList {
+		wrong("prefixes", "are more than %d", maxList)
+	}
+	if len(t.Networks) > maxList {
+		wrong("networks", "are more than %d", maxList)
 	}
 	if t.CallerIDIn != "" && t.CallerIDIn != AssertedIdentity && t.CallerIDIn != FromHeader {
 		wrong("caller_id_in", "%q is not asserted or from", t.CallerIDIn)
@@ -142,7 +166,13 @@ func (n Number) Validate() []Problem {
 	if !validE164.MatchString(n.Number) {
 		p = append(p, Problem{"number", fmt.Sprintf("%q is not a number in E.164, such as +4930123456", n.Number)})
 	}
-	if user, _, _ := strings.Cut(n.Endpoint, "@"); user == "" || !utf8.ValidString(n.Endpoint) || strings.ContainsFunc(n.Endpoint, notGraphic) {
+	user, _, _ := strings.Cut(n.Endpoint, "@")
+	switch {
+	case n.Endpoint != "" && n.Application != "":
+		p = append(p, Problem{"application", "contradicts endpoint: a number rings one of them"})
+	case n.Application != "" && !validAppID.MatchString(n.Application):
+		p = append(p, Problem{"application", fmt.Sprintf("%q is not an app_id", n.Application)})
+	case n.Application == "" && (user == "" || len(n.Endpoint) > 4*maxName || !utf8.ValidString(n.Endpoint) || strings.ContainsFunc(n.Endpoint, notGraphic)):
 		p = append(p, Problem{"endpoint", "must name an endpoint: username or username@domain"})
 	}
 	return p

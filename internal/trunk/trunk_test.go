@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"onhook/internal/sip"
 )
 
 func table(t *testing.T, region string, trunks []Trunk, numbers ...Number) *Table {
@@ -118,27 +120,72 @@ func TestFrom(t *testing.T) {
 		{Name: "b", URI: "sip:b.example"},
 	})
 	registered := netip.MustParseAddr("198.51.100.7")
-	table.Lines()[1].Registered(registered)
+	table.Lines()[1].SetRegistration(&Registration{State: Registered, Address: netip.AddrPortFrom(registered, 5060)})
 	for addr, want := range map[string]string{"192.0.2.3": "a", "::ffff:192.0.2.3": "a", "192.0.2.16": "", "198.51.100.7": "b", "198.51.100.8": ""} {
-		got := ""
-		if l := table.From(netip.MustParseAddr(addr)); l != nil {
-			got = l.Name
-		}
-		if got != want {
+		if got := from(table, addr, ""); got != want {
 			t.Errorf("%s: %q, want %q", addr, got, want)
 		}
 	}
-	if table.Lines()[1].Registered(netip.Addr{}); table.From(registered) != nil {
+	if table.Lines()[1].SetRegistration(nil); from(table, "198.51.100.7", "") != "" {
 		t.Error("no longer registered, and still trusted")
 	}
 }
 
+// A trunk over TLS is known by the name in its certificate, too.
+func TestFromTLS(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")}
+	for _, c := range []struct {
+		uri, transport, name string
+		want                 string // who it must be, "" where the address is enough
+	}{
+		{"sip:carrier.example", "", "", ""},
+		{"sip:carrier.example", "udp", "", ""},
+		{"sip:carrier.example", "tls", "", "carrier.example"},
+		{"sip:carrier.example;transport=TLS", "", "", "carrier.example"},
+		{"sips:carrier.example", "", "", "carrier.example"},
+		{"sips:carrier.example", "", "sbc.carrier.example", "sbc.carrier.example"},
+		{"sip:carrier.example", "", "carrier.example", "carrier.example"},
+		{"sips:carrier.example", "", AnyName, ""},
+	} {
+		table := table(t, "", []Trunk{{Name: "a", URI: c.uri, Transport: c.transport, TLSName: c.name, Networks: networks}})
+		for _, shown := range []string{"", "carrier.example", "sbc.carrier.example", "other.example"} {
+			want := ""
+			if c.want == "" || shown == c.want {
+				want = "a"
+			}
+			if got := from(table, "192.0.2.3", shown); got != want {
+				t.Errorf("%+v: one who shows to be %q is %q", c, shown, got)
+			}
+			if got := from(table, "192.0.2.99", shown); got != "" {
+				t.Errorf("%+v: from another address it is %q", c, got)
+			}
+		}
+		if asked := table.Identifies(networks[0].Addr()); asked != (c.want != "") || table.Identifies(netip.MustParseAddr("192.0.2.99")) {
+			t.Errorf("%+v: asked for a certificate: %t", c, asked)
+		}
+	}
+}
+
+// peer is somebody who has shown to be a domain.
+type peer string
+
+func (p peer) Certified(_ sip.Flow, domain string) bool { return string(p) == domain }
+
+// from names the trunk that somebody at an address is.
+func from(table *Table, addr, shown string) string {
+	if l := table.From(sip.Flow{Remote: netip.AddrPortFrom(netip.MustParseAddr(addr), 5060)}, peer(shown)); l != nil {
+		return l.Name
+	}
+	return ""
+}
+
 func TestNumbers(t *testing.T) {
-	table := table(t, "DE", nil, Number{"+4930100", "Bob"}, Number{"+4930101", "bob"}, Number{"+4930102", "carol@other.example"})
-	for dialled, want := range map[string]string{"+4930100": "bob@example.com", "030 101": "bob@example.com", "+49-30-102": "carol@other.example", "+4930103": "@"} {
-		user, domain, _ := table.NumberEndpoint(dialled)
-		if user+"@"+domain != want {
-			t.Errorf("%s rings %s@%s, want %s", dialled, user, domain, want)
+	table := table(t, "DE", nil, Number{Number: "+4930103", Application: "app"}, Number{Number: "+4930100", Endpoint: "Bob"},
+		Number{Number: "+4930101", Endpoint: "bob"}, Number{Number: "+4930102", Endpoint: "carol@other.example"})
+	for dialled, want := range map[string]string{"+4930100": "bob@example.com", "030 101": "bob@example.com", "+49-30-102": "carol@other.example", "+4930103": "@app", "+4930104": "@"} {
+		c, ok := table.Callee(dialled)
+		if got := c.User + "@" + c.Domain + c.Application; got != want || ok != (want != "@") {
+			t.Errorf("%s rings %s, %t, want %s", dialled, got, ok, want)
 		}
 	}
 	if got := table.NumberOf("BOB", "Example.com"); got != "+4930100" {
@@ -152,12 +199,12 @@ func TestNumbers(t *testing.T) {
 // Everything wrong is said at once, and changes nothing.
 func TestValidate(t *testing.T) {
 	bad := Trunk{Name: "a b", URI: "sip:user@x", Transport: "ws", Username: "u", Register: true, RegisterExpires: 1, Prefixes: []string{"x"},
-		Strip: -1, Prepend: "a", CallerID: "me", CallerIDIn: "to", Priority: -1, Weight: -1, MaxCalls: -1}
+		Strip: -1, Prepend: "a", CallerID: "me", CallerIDIn: "to", Priority: -1, Weight: -1, MaxCalls: -1, TLSName: "-"}
 	fields := map[string]bool{}
 	for _, p := range bad.Validate() {
 		fields[p.Field] = true
 	}
-	for _, f := range strings.Fields("name uri password register_expires prefixes strip prepend caller_id caller_id_in priority weight max_calls") {
+	for _, f := range strings.Fields("name uri password register_expires prefixes strip prepend caller_id caller_id_in priority weight max_calls tls_name") {
 		if !fields[f] {
 			t.Errorf("nothing is wrong with %s", f)
 		}
@@ -169,7 +216,8 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	for _, n := range []Number{{"030", "bob"}, {"+4930100", ""}, {"+4930100", "@x"}} {
+	for _, n := range []Number{{Number: "030", Endpoint: "bob"}, {Number: "+4930100"}, {Number: "+4930100", Endpoint: "@x"},
+		{Number: "+4930100", Endpoint: "bob", Application: "app"}, {Number: "+4930100", Application: "a b"}} {
 		if err := table.Set(nil, []Number{n}); err == nil {
 			t.Errorf("%+v is taken", n)
 		}
