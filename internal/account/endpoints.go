@@ -16,10 +16,15 @@ func (s *Service) Endpoint(ctx context.Context, scope Account, id EndpointID) (E
 
 func visible(ctx context.Context, r Reader, scope Account, id EndpointID) (Endpoint, error) {
 	e, err := r.Endpoint(ctx, id)
-	if err != nil {
+	return seen(e, err, scope)
+}
+
+// seen hides what was looked up from whoever may not see it.
+func seen(e Endpoint, err error, scope Account) (Endpoint, error) {
+	switch {
+	case err != nil:
 		return Endpoint{}, err
-	}
-	if e.Owner == scope.AuthID || scope.Parent == "" && e.Main == scope.AuthID {
+	case e.Owner == scope.AuthID, scope.Parent == "" && e.Main == scope.AuthID:
 		return e, nil
 	}
 	return Endpoint{}, ErrNotFound

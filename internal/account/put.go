@@ -12,6 +12,9 @@ import (
 // created tells. patch holds the same wishes as spec; what it does not name
 // stays. Errors are those of CreateEndpoint and UpdateEndpoint.
 func (s *Service) PutEndpoint(ctx context.Context, owner Account, spec EndpointSpec, patch EndpointPatch) (e Endpoint, created bool, err error) {
+	if owner.Parent != "" && patch.SubAccount.Value == "" {
+		patch.SubAccount = Optional[string]{} // its own, as at the creation
+	}
 	for attempt := 0; ; attempt++ {
 		present, err := s.named(ctx, owner, spec)
 		if err == nil {
@@ -33,29 +36,13 @@ func (s *Service) PutEndpoint(ctx context.Context, owner Account, spec EndpointS
 	}
 }
 
-// named finds the endpoint that a spec names among those of the owner or of the
-// sub-account that it names.
-func (s *Service) named(ctx context.Context, owner Account, spec EndpointSpec) (Endpoint, error) {
+// named finds the endpoint that a spec names among those of the scope, which are
+// also its sub-accounts'.
+func (s *Service) named(ctx context.Context, scope Account, spec EndpointSpec) (Endpoint, error) {
 	domain := s.domains[0]
 	if spec.Domain.Set {
 		domain = strings.ToLower(spec.Domain.Value)
 	}
-	sub := spec.SubAccount
-	if sub.Value == "" {
-		sub = Optional[string]{}
-	}
-	who, err := s.selected(ctx, owner, sub)
-	if err != nil || who == "" {
-		return Endpoint{}, errors.Join(err, ErrNotFound)
-	}
-	all, _, err := s.store.Endpoints(ctx, who, EndpointQuery{Limit: MaxLimit, Username: Match{Exact: Some(spec.Username.Value)}})
-	if err != nil {
-		return Endpoint{}, err
-	}
-	for _, e := range all {
-		if e.Domain == domain {
-			return e, nil
-		}
-	}
-	return Endpoint{}, ErrNotFound
+	e, err := s.store.EndpointNamed(ctx, domain, spec.Username.Value)
+	return seen(e, err, scope)
 }

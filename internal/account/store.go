@@ -153,6 +153,8 @@ type Store interface {
 	// Endpoints returns one page of the owner's endpoints and the number of
 	// all that match. The query's SubAccount and Malformed are the Service's.
 	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)
+	// EndpointNamed finds an endpoint by its username as it is spelt.
+	EndpointNamed(ctx context.Context, domain, username string) (Endpoint, error)
 	// SetRegistered says whether an endpoint has a live binding, for the
 	// filter of Endpoints; of those that the store has not passed on yet it
 	// may know nothing. It waits for nothing.

@@ -3,6 +3,7 @@ package storesql
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"onhook/internal/account"
@@ -96,6 +97,12 @@ func (r reader) Application(ctx context.Context, appID string) (account.Applicat
 // Endpoint looks an endpoint up.
 func (r reader) Endpoint(ctx context.Context, id account.EndpointID) (account.Endpoint, error) {
 	return r.scanEndpoint(r.row(ctx, `SELECT `+endpointColumns+` FROM endpoints WHERE id = ?`, int64(id)))
+}
+
+// EndpointNamed looks an endpoint up by its domain and username.
+func (s *Store) EndpointNamed(ctx context.Context, domain, username string) (account.Endpoint, error) {
+	return s.scanEndpoint(s.row(ctx, `SELECT `+endpointColumns+` FROM endpoints WHERE domain = ? AND username_key = ? AND username = ?`,
+		domain, strings.ToLower(username), username))
 }
 
 // TakenUsernames returns those of the lower-case names that exist in a domain.

@@ -254,6 +254,9 @@ func unknown(t *testing.T, s *suite) {
 		if _, err := s.Account(t.Context(), name); !errors.Is(err, account.ErrNotFound) {
 			t.Errorf("account %q: %v", name, err)
 		}
+		if _, err := s.EndpointNamed(t.Context(), name, name); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("endpoint %q: %v", name, err)
+		}
 		if _, err := s.Login(t.Context(), name); !errors.Is(err, account.ErrNotFound) {
 			t.Errorf("login of %q: %v", name, err)
 		}
@@ -274,6 +277,14 @@ func unknown(t *testing.T, s *suite) {
 func takenUsernames(t *testing.T, s *suite) {
 	main := s.account(t, "MA_AAAAAAAA", "")
 	s.insert(t, endpoint(main, 1, "Alice"), endpoint(main, 2, "bob"))
+	if e, err := s.EndpointNamed(t.Context(), "sip.test", "Alice"); err != nil || e != endpoint(main, 1, "Alice") {
+		t.Errorf("Alice is %+v, %v", e, err)
+	}
+	for domain, name := range map[string]string{"sip.test": "alice", "other.test": "Alice"} {
+		if _, err := s.EndpointNamed(t.Context(), domain, name); !errors.Is(err, account.ErrNotFound) {
+			t.Errorf("%s in %s: %v", name, domain, err)
+		}
+	}
 	got, err := s.TakenUsernames(t.Context(), "sip.test", []string{"alice", "bob", "carol", "it's \"odd\""})
 	if want := map[string]bool{"alice": true, "bob": true}; err != nil || !maps.Equal(got, want) {
 		t.Errorf("taken are %v, %v", got, err)
