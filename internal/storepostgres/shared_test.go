@@ -3,13 +3,19 @@ package storepostgres
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"onhook/internal/account"
 	"onhook/internal/storesql"
@@ -39,6 +45,11 @@ func join(t *testing.T, url string) *member {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return joined(t, s)
+}
+
+func joined(t *testing.T, s *storesql.Store) *member {
+	t.Helper()
 	m := &member{Store: s, more: make(chan struct{}, 1)}
 	tell := func(what string) {
 		m.mu.Lock()
@@ -152,6 +163,120 @@ func TestEveryStoreTellsEveryChangeInCommitOrder(t *testing.T) {
 	}
 }
 
+// deaf hears no notification.
+type deaf struct{ shared }
+
+func (deaf) Listen(ctx context.Context, _ func(string)) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Changes are heard of by notification alone, and found without any.
+func TestNotificationsAndPolling(t *testing.T) {
+	if poll >= time.Second {
+		t.Errorf("without notifications changes are seen after %v", poll)
+	}
+	for name, c := range map[string]struct {
+		shared func(shared) storesql.Shared
+		poll   time.Duration
+	}{
+		"notifications alone": {func(s shared) storesql.Shared { return s }, time.Hour},
+		"polling alone":       {func(s shared) storesql.Shared { return deaf{s} }, poll},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := postgres.Database(t)
+			config, err := pgx.ParseConfig(url)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := join(t, url)
+			s, err := open(t.Context(), config, testKeys(t), storesql.Options{Logger: quiet, Shared: c.shared(shared{config}), Poll: c.poll, Silence: silence})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := joined(t, s)
+			add := func(f func(context.Context, account.Tx) error) {
+				t.Helper()
+				if err := a.Update(t.Context(), f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			add(func(ctx context.Context, tx account.Tx) error { return tx.InsertAccount(ctx, owner, "token") })
+			for db := direct(t, url); c.poll > time.Second && listeners(t, db) < 2; { // what is told before it listens is missed
+				runtime.Gosched()
+			}
+			for n := range 3 {
+				add(func(ctx context.Context, tx account.Tx) error { return tx.InsertEndpoint(ctx, endpoint(n)) })
+				b.wait(t, n+2)
+			}
+		})
+	}
+}
+
+// listeners counts the sessions that wait for notifications.
+func listeners(t testing.TB, db *sql.DB) (n int) {
+	t.Helper()
+	err := db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity
+		WHERE datname = current_database() AND application_name = 'onhook listener' AND query LIKE 'LISTEN%' AND state = 'idle'`).Scan(&n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A database that is not there yet is waited for.
+func TestDatabaseStartsLater(t *testing.T) {
+	db := postgres.Own(t)
+	if err := db.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 1)
+	logger := slog.New(slog.NewTextHandler(lines(said), nil))
+	type opened struct {
+		store *storesql.Store
+		err   error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		s, err := Open(t.Context(), db.URL(), testKeys(t), logger)
+		done <- opened{s, err}
+	}()
+	if line := <-said; !strings.Contains(line, "waiting for the database") || !strings.Contains(line, "30s") {
+		t.Error(line)
+	}
+	if err := db.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := <-done
+	if got.err != nil {
+		t.Fatal(got.err)
+	}
+	if err := got.store.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(said) > 0 {
+		t.Errorf("and again: %s", <-said)
+	}
+
+	// Whoever is told to end does not wait.
+	if err := db.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-said; cancel() }()
+	if _, err := Open(ctx, db.URL(), testKeys(t), logger); !errors.Is(err, context.Canceled) {
+		t.Errorf("told to end: %v", err)
+	}
+}
+
+// lines is a writer of lines to a channel.
+type lines chan<- string
+
+func (l lines) Write(p []byte) (int, error) {
+	l <- string(p)
+	return len(p), nil
+}
+
 // A deletion and a change of an account arrive too, with secrets whole.
 func TestChangesArriveWhole(t *testing.T) {
 	url := postgres.Database(t)
@@ -224,4 +349,50 @@ func TestFallenBehind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// How long after a change is committed on one server it is told on another.
+func BenchmarkOtherServersChange(b *testing.B) {
+	url := postgres.Database(b)
+	var stores []*storesql.Store
+	for range 2 {
+		s, err := Open(b.Context(), url, testKeys(b), quiet)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer s.Close()
+		stores = append(stores, s)
+	}
+	told := make(chan time.Time, 1)
+	stores[1].Subscribe(func(account.Change) { told <- time.Now() })
+	ctx, cancel := context.WithCancel(b.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- stores[1].Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-ran; err != nil {
+			b.Error(err)
+		}
+	}()
+	insert := func(f func(context.Context, account.Tx) error) {
+		if err := stores[0].Update(ctx, f); err != nil {
+			b.Fatal(err)
+		}
+	}
+	insert(func(ctx context.Context, tx account.Tx) error { return tx.InsertAccount(ctx, owner, "token") })
+	for db := direct(b, url); listeners(b, db) < 1; {
+		runtime.Gosched()
+	}
+	var all []time.Duration
+	n := 0
+	for b.Loop() {
+		n++
+		e := endpoint(n)
+		insert(func(ctx context.Context, tx account.Tx) error { return tx.InsertEndpoint(ctx, e) })
+		committed := time.Now()
+		all = append(all, (<-told).Sub(committed))
+	}
+	slices.Sort(all)
+	b.ReportMetric(float64(all[len(all)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "p99-µs")
 }

@@ -21,9 +21,10 @@ import (
 const (
 	startWait = 30 * time.Second // for one that is not there yet when the program starts
 	startPoll = 500 * time.Millisecond
-	connect   = 5 * time.Second  // to be answered
-	lock      = 5 * time.Second  // for another server's transaction
-	silence   = 10 * time.Second // within a transaction or a statement
+	connect   = 5 * time.Second        // to be answered
+	lock      = 5 * time.Second        // for another server's transaction
+	silence   = 10 * time.Second       // within a transaction or a statement
+	poll      = 500 * time.Millisecond // for a notification that may have been lost
 )
 
 // readers is how many lookups run at the same time; more wait.
@@ -40,9 +41,10 @@ func Open(ctx context.Context, url string, keys *account.Keys, logger *slog.Logg
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	config.ConnectTimeout = connect
+	options := storesql.Options{Logger: logger, Shared: shared{config}, Poll: poll, Silence: silence}
 	deadline := time.Now().Add(startWait)
 	for first := true; ; first = false {
-		s, err := open(ctx, config, keys, logger)
+		s, err := open(ctx, config, keys, options)
 		if err == nil || !errors.Is(err, account.ErrUnavailable) || time.Now().After(deadline) {
 			return s, err
 		}
@@ -57,7 +59,7 @@ func Open(ctx context.Context, url string, keys *account.Keys, logger *slog.Logg
 	}
 }
 
-func open(ctx context.Context, config *pgx.ConnConfig, keys *account.Keys, logger *slog.Logger) (*storesql.Store, error) {
+func open(ctx context.Context, config *pgx.ConnConfig, keys *account.Keys, options storesql.Options) (*storesql.Store, error) {
 	if err := prepare(ctx, config, keys); err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func open(ctx context.Context, config *pgx.ConnConfig, keys *account.Keys, logge
 	write := pool(config, 1, map[string]time.Duration{
 		"lock_timeout": lock, "statement_timeout": silence, "idle_in_transaction_session_timeout": silence,
 	})
-	return storesql.Open(ctx, read, write, dialect{}, keys, storesql.Options{Logger: logger, Shared: shared{config}, Silence: silence})
+	return storesql.Open(ctx, read, write, dialect{}, keys, options)
 }
 
 // prepare makes the tables while no other server does, however long it takes.

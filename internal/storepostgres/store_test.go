@@ -13,7 +13,7 @@ import (
 var quiet = slog.New(slog.DiscardHandler)
 
 // direct opens the database beside the store.
-func direct(t *testing.T, url string) *sql.DB {
+func direct(t testing.TB, url string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", url)
 	if err != nil {

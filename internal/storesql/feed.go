@@ -21,8 +21,7 @@ var ErrFellBehind = errors.New("changes that other servers made are no longer in
 
 // How servers on one database follow each other.
 const (
-	changePoll  = 500 * time.Millisecond // when no notification comes through
-	changeAge   = 24 * time.Hour         // how long changes are kept for a server that is cut off
+	changeAge   = 24 * time.Hour // how long changes are kept for a server that is cut off
 	changePrune = time.Hour
 )
 

@@ -46,14 +46,14 @@ func (s *Store) listen(ctx context.Context, wake chan<- struct{}) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(changePoll):
+		case <-time.After(s.poll):
 		}
 	}
 }
 
 // follow looks for changes when it is woken and from time to time.
 func (s *Store) follow(ctx context.Context, wake <-chan struct{}) error {
-	tick := time.NewTicker(changePoll)
+	tick := time.NewTicker(s.poll)
 	defer tick.Stop()
 	lost := false
 	var pruned time.Time

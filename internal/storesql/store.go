@@ -22,6 +22,7 @@ var ErrNewer = errors.New("the database was made by a newer version of onhook")
 type Options struct {
 	Logger  *slog.Logger  // of what happens to a shared database; nil: slog.Default()
 	Shared  Shared        // nil: nobody but this process writes
+	Poll    time.Duration // from one look for others' changes to the next, should no notification come through
 	Prepare bool          // statements once, because the driver does not
 	Silence time.Duration // after which a database that does not answer is taken for lost; 0: never
 }
@@ -33,6 +34,7 @@ type Store struct {
 	writer *writer
 	feed   *feed
 	roster *roster.Roster
+	poll   time.Duration
 }
 
 var _ account.Store = (*Store)(nil)
@@ -49,7 +51,7 @@ func Open(ctx context.Context, read, write *sql.DB, d Dialect, keys *account.Key
 	if !o.Prepare {
 		reading, writing = nil, nil
 	}
-	s := &Store{reader: reader{conn{read, d, o.Silence, reading}, keys}, read: read, feed: f, roster: roster.New(),
+	s := &Store{reader: reader{conn{read, d, o.Silence, reading}, keys}, read: read, feed: f, roster: roster.New(), poll: o.Poll,
 		writer: &writer{db: write, dialect: d, keys: keys, silence: o.Silence, prepared: writing, shared: o.Shared, name: newName(), feed: f}}
 	s.Subscribe(s.roster.Apply)
 	if o.Shared != nil {
