@@ -53,8 +53,8 @@ type nameShard struct {
 }
 
 type idShard struct {
-	mu      sync.RWMutex
-	records map[account.EndpointID]*Record
+	mu    sync.RWMutex
+	names map[account.EndpointID]uint64 // the hash of its name; pointers would cost the collector a look at each
 }
 
 // New makes an empty Directory.
@@ -65,7 +65,7 @@ func New() *Directory {
 	d.limits.Store(&map[string]account.Limits{})
 	for i := range shards {
 		d.names[i].records = map[uint64]*Record{}
-		d.ids[i].records = map[account.EndpointID]*Record{}
+		d.ids[i].names = map[account.EndpointID]uint64{}
 	}
 	return d
 }
@@ -159,13 +159,14 @@ func (d *Directory) SetLimits(authID string, l account.Limits) {
 // Limits returns the limits that an endpoint's calls are under: its own, those
 // of its owner, and of its main account where that is another.
 func (d *Directory) Limits(r *Record) (own, owner, main account.Limits) {
-	if r.limits != nil {
-		own = *r.limits
+	if r.rare != nil {
+		own = r.rare.limits
 	}
 	if limits := *d.limits.Load(); len(limits) > 0 {
-		owner = limits[r.owner.Value()]
-		if r.main != r.owner {
-			main = limits[r.main.Value()]
+		of := r.shared.Value()
+		owner = limits[of.owner]
+		if of.main != of.owner {
+			main = limits[of.main]
 		}
 	}
 	return own, owner, main
@@ -190,7 +191,7 @@ func (d *Directory) Find(domain, username string) *Record {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	r := s.records[h]
-	for r != nil && !(fold(r.username, username) && fold(r.domain.Value(), domain)) {
+	for r != nil && !(fold(r.Username(), username) && fold(r.Domain(), domain)) {
 		r = r.next
 	}
 	return r
@@ -198,10 +199,21 @@ func (d *Directory) Find(domain, username string) *Record {
 
 // FindID is ByID that copies nothing; nil for an unknown id.
 func (d *Directory) FindID(id account.EndpointID) *Record {
-	s := &d.ids[id%shards]
+	ids := &d.ids[id%shards]
+	ids.mu.RLock()
+	h, ok := ids.names[id]
+	ids.mu.RUnlock()
+	if !ok {
+		return nil
+	}
+	s := &d.names[h%shards]
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.records[id]
+	r := s.records[h]
+	for r != nil && r.id != id {
+		r = r.next
+	}
+	return r
 }
 
 // Enabled reports whether the accounts that an endpoint belongs to are.
@@ -210,8 +222,9 @@ func (d *Directory) Enabled(r *Record) bool {
 	if len(disabled) == 0 {
 		return true
 	}
-	_, owner := disabled[r.owner.Value()]
-	_, main := disabled[r.main.Value()]
+	of := r.shared.Value()
+	_, owner := disabled[of.owner]
+	_, main := disabled[of.main]
 	return !owner && !main
 }
 
@@ -236,8 +249,9 @@ func (d *Directory) Holds(r *Record, secret *account.Secret) (previous, ok bool)
 
 // Entry shows all of a record.
 func (d *Directory) Entry(r *Record) Entry {
-	return Entry{ID: r.id, Owner: r.owner.Value(), Main: r.main.Value(), Username: r.username, Alias: r.alias, Domain: r.domain.Value(),
-		Application: r.application.Value(), Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r)}
+	of := r.shared.Value()
+	return Entry{ID: r.id, Owner: of.owner, Main: of.main, Username: r.Username(), Alias: r.alias(), Domain: of.domain,
+		Application: of.application, Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r)}
 }
 
 func (d *Directory) entry(r *Record) (Entry, bool) {
@@ -259,7 +273,7 @@ func (d *Directory) Len() (n int) {
 	for i := range d.ids {
 		s := &d.ids[i]
 		s.mu.RLock()
-		n += len(s.records)
+		n += len(s.names)
 		s.mu.RUnlock()
 	}
 	return n

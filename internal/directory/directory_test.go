@@ -120,7 +120,7 @@ func TestEqualHashes(t *testing.T) {
 	}
 	chain := func() (names string) {
 		for r := s.records[h]; r != nil; r = r.next {
-			names += r.username + " "
+			names += r.Username() + " "
 		}
 		return names
 	}

@@ -12,43 +12,40 @@ import (
 )
 
 // Record is an endpoint as it is kept, and as it was when it was found: a change
-// puts another in its place. What many endpoints have in common is stored once.
+// puts another in its place. There may be a million: what many of them have in
+// common is stored once, and the collector finds three pointers at the front.
 type Record struct {
+	shared unique.Handle[shared]
+	texts  string  // the username, and behind it an alias that is another
+	rare   *rare   // nil: nothing
+	next   *Record // of the same hash; guarded by its shard
+
 	id          account.EndpointID
-	owner, main unique.Handle[string]
-	domain      unique.Handle[string]
-	application unique.Handle[string]
-	username    string
-	alias       string  // mostly the username itself
-	next        *Record // of the same hash; guarded by its shard
 	secret      account.Secret
-	previous    *previous // nil: none
 	allow       account.Permissions
 	maxContacts uint8
-	replaced    atomic.Bool     // another one, or none, stands in its place
-	limits      *account.Limits // nil for none, as nearly all have
+	username    uint8       // its length in texts
+	replaced    atomic.Bool // another one, or none, stands in its place
 }
 
-// previous is a secret that is being replaced.
-type previous struct {
-	secret account.Secret
-	until  time.Time
+// shared is what most endpoints have in common with many others.
+type shared struct{ owner, main, domain, application string }
+
+// rare is what few endpoints have.
+type rare struct {
+	limits   account.Limits
+	previous account.Secret // the one before, which works
+	until    time.Time      // this; zero: there is none
 }
 
 func newRecord(e account.Endpoint) *Record {
-	alias := e.Alias
-	if alias == e.Username {
-		alias = e.Username // one string for both
+	r := &Record{id: e.ID, secret: e.Secret, allow: e.Allow, maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8)),
+		shared: unique.Make(shared{e.Owner, e.Main, e.Domain, e.Application}), texts: e.Username, username: uint8(len(e.Username))}
+	if e.Alias != e.Username {
+		r.texts += e.Alias
 	}
-	var limits *account.Limits
-	if own := e.Limits; own != (account.Limits{}) {
-		limits = &own
-	}
-	r := &Record{limits: limits, id: e.ID, owner: unique.Make(e.Owner), main: unique.Make(e.Main), domain: unique.Make(e.Domain),
-		application: unique.Make(e.Application), username: e.Username, alias: alias, secret: e.Secret, allow: e.Allow,
-		maxContacts: uint8(min(max(e.MaxContacts, 0), math.MaxUint8))}
-	if !e.PreviousUntil.IsZero() {
-		r.previous = &previous{e.Previous, e.PreviousUntil}
+	if e.Limits != (account.Limits{}) || !e.PreviousUntil.IsZero() {
+		r.rare = &rare{e.Limits, e.Previous, e.PreviousUntil}
 	}
 	return r
 }
@@ -57,10 +54,17 @@ func newRecord(e account.Endpoint) *Record {
 func (r *Record) ID() account.EndpointID { return r.id }
 
 // Username returns the username as it was spelled at creation.
-func (r *Record) Username() string { return r.username }
+func (r *Record) Username() string { return r.texts[:r.username] }
+
+func (r *Record) alias() string {
+	if len(r.texts) == int(r.username) {
+		return r.texts
+	}
+	return r.texts[r.username:]
+}
 
 // Domain returns the SIP domain.
-func (r *Record) Domain() string { return r.domain.Value() }
+func (r *Record) Domain() string { return r.shared.Value().domain }
 
 // MaxContacts is how many bindings the endpoint may have.
 func (r *Record) MaxContacts() int { return int(r.maxContacts) }
@@ -71,24 +75,27 @@ func (r *Record) Secret() *account.Secret { return &r.secret }
 // Previous returns the hashes of the password before, nil when it does not work
 // (any more).
 func (r *Record) Previous() *account.Secret {
-	if r.previous == nil || !time.Now().Before(r.previous.until) {
+	if r.rare == nil || !time.Now().Before(r.rare.until) {
 		return nil
 	}
-	return &r.previous.secret
+	return &r.rare.previous
 }
 
 // hasSHA256 reports whether every password that works has a SHA-256 hash.
 func (r *Record) hasSHA256() bool {
-	return r.secret.HasSHA256 && (r.previous == nil || r.previous.secret.HasSHA256)
+	return r.secret.HasSHA256 && (r.rare == nil || r.rare.until.IsZero() || r.rare.previous.HasSHA256)
 }
 
-// longest is the longest name that can exist: 64 of username, 255 of domain.
-const longest = 64 + 1 + 255
+// The longest parts of a name that can exist.
+const (
+	maxUsername = 64
+	maxDomain   = 255
+)
 
 // hash is that of a name in lower case; ok is false for one that cannot exist.
 func (d *Directory) hash(domain, username string) (h uint64, ok bool) {
-	var buf [longest]byte
-	if len(username)+1+len(domain) > longest {
+	var buf [maxUsername + 1 + maxDomain]byte
+	if len(username) > maxUsername || len(domain) > maxDomain {
 		return 0, false
 	}
 	n := lower(buf[:], username)
@@ -132,10 +139,9 @@ func (d *Directory) put(e account.Endpoint) {
 		return // longer than any rule allows: nobody could ask for it
 	}
 	r := newRecord(e)
-	d.count(r, 1) // before it can be found: an offer that it cannot meet is worse than none
-	ids := &d.ids[r.id%shards]
-	old := ids.records[r.id] // only changes write, and there is one at a time
-	if old != nil && (!fold(old.username, r.username) || old.domain != r.domain) {
+	d.count(r, 1)         // before it can be found: an offer that it cannot meet is worse than none
+	old := d.FindID(r.id) // only changes write, and there is one at a time
+	if old != nil && (!fold(old.Username(), r.Username()) || old.Domain() != r.Domain()) {
 		d.unlink(old, nil) // names do not change, but a directory follows what it is told
 		d.link(h, r)
 	} else if old != nil {
@@ -143,8 +149,9 @@ func (d *Directory) put(e account.Endpoint) {
 	} else {
 		d.link(h, r)
 	}
+	ids := &d.ids[r.id%shards]
 	ids.mu.Lock()
-	ids.records[r.id] = r
+	ids.names[r.id] = h
 	ids.mu.Unlock()
 	if old != nil {
 		old.replaced.Store(true)
@@ -153,14 +160,14 @@ func (d *Directory) put(e account.Endpoint) {
 }
 
 func (d *Directory) remove(id account.EndpointID) {
-	ids := &d.ids[id%shards]
-	old := ids.records[id]
+	old := d.FindID(id)
 	if old == nil {
 		return
 	}
 	d.unlink(old, nil)
+	ids := &d.ids[id%shards]
 	ids.mu.Lock()
-	delete(ids.records, id)
+	delete(ids.names, id)
 	ids.mu.Unlock()
 	old.replaced.Store(true)
 	d.count(old, -1)
@@ -177,7 +184,7 @@ func (d *Directory) link(h uint64, r *Record) {
 
 // unlink takes a record's name out, or gives it to a successor at once.
 func (d *Directory) unlink(old, successor *Record) {
-	h, _ := d.hash(old.domain.Value(), old.username)
+	h, _ := d.hash(old.Domain(), old.Username())
 	s := &d.names[h%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -212,7 +219,7 @@ func (d *Directory) count(r *Record, by int) {
 		return
 	}
 	counts := maps.Clone(*d.md5Only.Load())
-	domain := r.domain.Value()
+	domain := r.Domain()
 	if counts[domain] += by; counts[domain] == 0 {
 		delete(counts, domain)
 	}
