@@ -22,11 +22,11 @@ type draft struct {
 // one of its sub-accounts. Errors are *Invalid, *Conflict, ErrUnavailable.
 func (s *Service) CreateEndpoint(ctx context.Context, owner Account, spec EndpointSpec) (Endpoint, error) {
 	d := s.draft(owner, spec, false)
-	if err := s.confirm(ctx, s.store, owner, &d); err != nil {
-		return Endpoint{}, fmt.Errorf("create endpoint: %w", err)
-	}
-	if err := d.faults.err(); err != nil {
-		return Endpoint{}, err
+	if len(d.faults) > 0 { // every complaint at once, and nobody waits for the writer
+		if err := s.confirm(ctx, s.store, owner, &d); err != nil {
+			return Endpoint{}, fmt.Errorf("create endpoint: %w", err)
+		}
+		return Endpoint{}, d.faults.err()
 	}
 	var made Endpoint
 	err := s.drawing(func() error {
@@ -57,40 +57,34 @@ func (s *Service) CreateEndpoints(ctx context.Context, owner Account, specs []En
 		return nil, &Invalid{Fields: map[string]string{"objects": fmt.Sprintf("Must hold 1 to %d endpoints", MaxBulk)}}
 	}
 	drafts := make([]draft, len(specs))
+	faulty := false
 	for i, spec := range specs {
 		drafts[i] = s.draft(owner, spec, true)
+		faulty = faulty || len(drafts[i].faults) > 0
 	}
-	if err := s.confirmAll(ctx, s.store, owner, drafts); err != nil {
+	var made []Endpoint
+	var err error
+	if dryRun || faulty {
+		made, err = s.confirmAll(ctx, s.store.Lookups(), owner, drafts)
+	} else {
+		made, err = s.insertAll(ctx, owner, drafts)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("create endpoints: %w", err)
-	}
-	if !dryRun {
-		var err error
-		if drafts, err = s.insertAll(ctx, owner, drafts); err != nil {
-			return nil, fmt.Errorf("create endpoints: %w", err)
-		}
-	}
-	made := make([]Endpoint, len(drafts))
-	for i := range drafts {
-		made[i] = drafts[i].Endpoint
 	}
 	return made, nil
 }
 
-func (s *Service) insertAll(ctx context.Context, owner Account, drafts []draft) (made []draft, err error) {
+func (s *Service) insertAll(ctx context.Context, owner Account, drafts []draft) (made []Endpoint, err error) {
 	err = s.drawing(func() error {
 		for i := range drafts {
 			drafts[i].ID = newEndpointID()
 		}
-		return s.store.Update(ctx, func(ctx context.Context, tx Tx) error {
-			made = slices.Clone(drafts) // f may run again
-			if err := s.confirmAll(ctx, tx, owner, made); err != nil {
+		return s.store.Update(ctx, func(ctx context.Context, tx Tx) (err error) {
+			if made, err = s.confirmAll(ctx, tx, owner, drafts); err != nil {
 				return err
 			}
-			endpoints := make([]Endpoint, len(made))
-			for i := range made {
-				endpoints[i] = made[i].Endpoint
-			}
-			return tx.InsertEndpoints(ctx, endpoints)
+			return tx.InsertEndpoints(ctx, made)
 		})
 	})
 	return made, err
@@ -249,28 +243,33 @@ func applicationFault(ctx context.Context, r Reader, e Endpoint) (string, error)
 	return "", nil
 }
 
-// confirmAll is confirm for a whole bulk request, usernames included.
-func (s *Service) confirmAll(ctx context.Context, r Reader, owner Account, drafts []draft) error {
+// confirmAll is confirm for a whole bulk request, usernames included. It
+// returns what is to be made and leaves the drafts as they are.
+func (s *Service) confirmAll(ctx context.Context, r Reader, owner Account, drafts []draft) ([]Endpoint, error) {
+	made := make([]Endpoint, len(drafts))
 	items := map[int]map[string]string{}
-	byDomain := map[string][]string{}
-	cached := &cachedReader{Reader: r}
-	for i := range drafts {
-		if err := s.confirm(ctx, cached, owner, &drafts[i]); err != nil {
-			return err
+	for i, d := range drafts {
+		if err := s.confirm(ctx, r, owner, &d); err != nil {
+			return nil, err
 		}
-		if len(drafts[i].faults) > 0 {
-			items[i] = drafts[i].faults
+		if len(d.faults) > 0 {
+			items[i] = d.faults
 		}
-		byDomain[drafts[i].Domain] = append(byDomain[drafts[i].Domain], strings.ToLower(drafts[i].Username))
+		made[i] = d.Endpoint
 	}
 	if len(items) > 0 {
-		return &Invalid{Items: items}
+		return nil, &Invalid{Items: items}
 	}
-	return conflicts(ctx, r, drafts, byDomain)
+	return made, conflicts(ctx, r, made)
 }
 
 // conflicts finds usernames that the store holds already or that come twice.
-func conflicts(ctx context.Context, r Reader, drafts []draft, byDomain map[string][]string) error {
+func conflicts(ctx context.Context, r Reader, made []Endpoint) error {
+	names, byDomain := make([]string, len(made)), map[string][]string{}
+	for i := range made {
+		names[i] = strings.ToLower(made[i].Username)
+		byDomain[made[i].Domain] = append(byDomain[made[i].Domain], names[i])
+	}
 	taken := make(map[string]map[string]bool, len(byDomain))
 	for domain, names := range byDomain {
 		t, err := r.TakenUsernames(ctx, domain, names)
@@ -283,69 +282,18 @@ func conflicts(ctx context.Context, r Reader, drafts []draft, byDomain map[strin
 		taken[domain] = t
 	}
 	c := &Conflict{Items: map[int]string{}}
-	for i := range drafts {
-		name := strings.ToLower(drafts[i].Username)
-		if t := taken[drafts[i].Domain]; !t[name] {
-			t[name] = true
+	for i := range made {
+		if t := taken[made[i].Domain]; !t[names[i]] {
+			t[names[i]] = true
 			continue
 		}
 		if len(c.Items) == 0 {
-			c.Username, c.Index = drafts[i].Username, i
+			c.Username, c.Index = made[i].Username, i
 		}
-		c.Items[i] = drafts[i].Username
+		c.Items[i] = made[i].Username
 	}
 	if len(c.Items) > 0 {
 		return c
 	}
 	return nil
-}
-
-// cachedReader asks for each account and application of a bulk request once.
-type cachedReader struct {
-	Reader
-	accounts map[string]cachedAccount
-	apps     map[string]cachedApplication // by app_id
-	defaults map[string]cachedApplication // by owner
-}
-
-type cachedAccount struct {
-	a   Account
-	err error
-}
-
-type cachedApplication struct {
-	a   Application
-	err error
-}
-
-func (c *cachedReader) Account(ctx context.Context, authID string) (Account, error) {
-	got, ok := c.accounts[authID]
-	if !ok {
-		got.a, got.err = c.Reader.Account(ctx, authID)
-		if c.accounts == nil {
-			c.accounts = map[string]cachedAccount{}
-		}
-		c.accounts[authID] = got
-	}
-	return got.a, got.err
-}
-
-func (c *cachedReader) Application(ctx context.Context, appID string) (Application, error) {
-	return cached(ctx, &c.apps, appID, c.Reader.Application)
-}
-
-func (c *cachedReader) DefaultApplication(ctx context.Context, owner string) (Application, error) {
-	return cached(ctx, &c.defaults, owner, c.Reader.DefaultApplication)
-}
-
-func cached(ctx context.Context, known *map[string]cachedApplication, key string, read func(context.Context, string) (Application, error)) (Application, error) {
-	got, ok := (*known)[key]
-	if !ok {
-		got.a, got.err = read(ctx, key)
-		if *known == nil {
-			*known = map[string]cachedApplication{}
-		}
-		(*known)[key] = got
-	}
-	return got.a, got.err
 }

@@ -91,7 +91,8 @@ type Reader interface {
 	TakenUsernames(ctx context.Context, domain string, names []string) (map[string]bool, error)
 }
 
-// Tx is a write transaction.
+// Tx is a write transaction. It remembers accounts and applications that were
+// looked up until one of them changes.
 type Tx interface {
 	Reader
 	// InsertAccount and InsertEndpoint return ErrDuplicate when the
@@ -133,6 +134,9 @@ type Tx interface {
 // answers ErrUnavailable (wrapped) when it cannot serve at present.
 type Store interface {
 	Reader
+	// Lookups returns a Reader for one task at a time, which answers what it
+	// was asked before as it did then.
+	Lookups() Reader
 	Login(ctx context.Context, authID string) (Login, error)
 	// Token returns an account's auth token in clear, to sign callbacks with.
 	Token(ctx context.Context, authID string) (string, error)

@@ -8,6 +8,7 @@ import (
 )
 
 func (t *tx) InsertApplication(ctx context.Context, a account.Application) error {
+	t.forget()
 	if err := t.takeDefaults(ctx, a); err != nil {
 		return err
 	}
@@ -27,6 +28,7 @@ func (t *tx) InsertApplication(ctx context.Context, a account.Application) error
 }
 
 func (t *tx) UpdateApplication(ctx context.Context, a account.Application) error {
+	t.forget()
 	if err := t.takeDefaults(ctx, a); err != nil {
 		return err
 	}
@@ -59,6 +61,7 @@ func (t *tx) takeDefaults(ctx context.Context, a account.Application) error {
 }
 
 func (t *tx) DeleteApplication(ctx context.Context, appID string) error {
+	t.forget()
 	return t.one(ctx, `DELETE FROM applications WHERE id = ?`, appID)
 }
 

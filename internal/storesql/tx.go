@@ -12,7 +12,7 @@ import (
 
 // tx is one job's part of a write transaction, and what it changes.
 type tx struct {
-	reader
+	*lookups
 	entry  entry
 	broken error // the database may have rolled everything back already: nothing more may run
 }
@@ -59,6 +59,7 @@ func (t *tx) part(ctx context.Context, f func(context.Context, *tx) error) error
 }
 
 func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
+	t.forget()
 	hash := t.keys.HashToken(token)
 	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(),
@@ -76,6 +77,7 @@ func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string)
 }
 
 func (t *tx) UpdateAccount(ctx context.Context, before, after account.Account) error {
+	t.forget()
 	err := t.one(ctx, `UPDATE accounts SET name = ?, enabled = ?, updated_at = ?, email = ?, phone = ?, description = ?, permissions = ?, rate_limit = ?, limits = ?
 		WHERE auth_id = ?`, after.Name, after.Enabled, after.UpdatedAt.Unix(), after.Email, after.Phone, after.Description, after.Permissions, after.RateLimit, after.Limits.Text(), after.AuthID)
 	if err != nil {
@@ -86,6 +88,7 @@ func (t *tx) UpdateAccount(ctx context.Context, before, after account.Account) e
 }
 
 func (t *tx) DeleteAccount(ctx context.Context, before account.Account) error {
+	t.forget()
 	if err := t.one(ctx, `DELETE FROM accounts WHERE auth_id = ?`, before.AuthID); err != nil {
 		return err
 	}

@@ -190,8 +190,8 @@ func (w *writer) attempt(batch []*job, savepoints bool) error {
 	}
 	defer t.Rollback() // without effect after the commit
 	patience.Stop()    // statements have their own
-	r := reader{conn{t, w.dialect, w.silence, w.prepared}, w.keys}
-	others, err := w.lock(ctx, r)
+	r := newLookups(reader{conn{t, w.dialect, w.silence, w.prepared}, w.keys})
+	others, err := w.lock(ctx, r.reader)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
@@ -205,7 +205,7 @@ func (w *writer) attempt(batch []*job, savepoints bool) error {
 	if !committing {
 		return nil
 	}
-	number, err := w.log(ctx, r, others, batch)
+	number, err := w.log(ctx, r.reader, others, batch)
 	if err != nil {
 		return err
 	}
@@ -280,9 +280,9 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 
 // runOne runs one job. An error is the end of the whole transaction; the job's
 // own failure undoes the job alone.
-func (w *writer) runOne(r reader, j *job, savepoint, others bool) error {
+func (w *writer) runOne(r *lookups, j *job, savepoint, others bool) error {
 	j.entry, j.err, j.panicked = entry{}, nil, nil
-	tx := &tx{reader: r}
+	tx := &tx{lookups: r}
 	if savepoint {
 		if _, err := r.exec(j.ctx, "SAVEPOINT job"); err != nil {
 			return err
@@ -308,6 +308,7 @@ func (w *writer) runOne(r reader, j *job, savepoint, others bool) error {
 	case !savepoint:
 		return nil
 	case undo:
+		r.forget()
 		if _, err := r.exec(j.ctx, "ROLLBACK TO job"); err != nil {
 			return err
 		}

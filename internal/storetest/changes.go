@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -222,6 +223,67 @@ func crowd(t *testing.T, s *suite) {
 	}
 	if _, total := s.names(t, main.AuthID, account.EndpointQuery{}); total != made {
 		t.Errorf("%d endpoints, %d were made", total, made)
+	}
+}
+
+// lookups reads, from changes that are committed together, accounts and
+// applications that the ones before have changed, or have changed in vain.
+func lookups(t *testing.T, s *suite) {
+	main := s.account(t, "MA_AAAAAAAA", "")
+	app := account.Application{ID: "12345678901234500", Owner: main.AuthID, Name: "app", DefaultEndpoint: true, CreatedAt: birth, UpdatedAt: birth}
+	renamed := func(name string) account.Account {
+		after := main
+		after.Name = name
+		return after
+	}
+	var seen []string
+	look := func(ctx context.Context, tx account.Tx) error {
+		a, err := tx.Account(ctx, main.AuthID)
+		of, none := tx.DefaultApplication(ctx, main.AuthID)
+		_, unknown := tx.Application(ctx, app.ID)
+		if !errors.Is(unknown, none) {
+			t.Errorf("the default is %v, the application %v", none, unknown)
+		}
+		seen = append(seen, a.Name+" "+of.Name)
+		return err
+	}
+	changes := []func(ctx context.Context, tx account.Tx) error{
+		func(ctx context.Context, tx account.Tx) error {
+			seen = nil // f may run again, and then all of them do
+			return errors.Join(look(ctx, tx), tx.UpdateAccount(ctx, main, renamed("one")), look(ctx, tx))
+		},
+		func(ctx context.Context, tx account.Tx) error {
+			return errors.Join(tx.UpdateAccount(ctx, main, renamed("two")), tx.InsertApplication(ctx, app), look(ctx, tx), errOnPurpose)
+		},
+		func(ctx context.Context, tx account.Tx) error {
+			return errors.Join(look(ctx, tx), tx.InsertApplication(ctx, app), look(ctx, tx))
+		},
+		func(ctx context.Context, tx account.Tx) error {
+			return errors.Join(look(ctx, tx), tx.DeleteApplication(ctx, app.ID), look(ctx, tx))
+		},
+	}
+	begun, finish := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() { // while it runs, the others wait
+		if err := s.Update(t.Context(), func(context.Context, account.Tx) error { close(begun); <-finish; return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-begun
+	for i, change := range changes {
+		group.Go(func() {
+			if err := s.Update(t.Context(), change); (i == 1) != errors.Is(err, errOnPurpose) {
+				t.Errorf("change %d: %v", i, err)
+			}
+		})
+		for s.Store.(interface{ Waiting() int }).Waiting() <= i {
+			runtime.Gosched()
+		}
+	}
+	close(finish)
+	group.Wait()
+	if want := []string{main.Name + " ", "one ", "two app", "one ", "one app", "one app", "one "}; !slices.Equal(seen, want) {
+		t.Errorf("seen: %q, want %q", seen, want)
 	}
 }
 

@@ -48,6 +48,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"changes are told in order", feed},
 		{"changes do not mix", readModifyWrite},
 		{"each change has its own outcome", crowd},
+		{"lookups follow the changes before them", lookups},
 		{"changes wait in the outbox", outbox},
 		{"webhooks", webhooks},
 		{"changes of webhooks are told", webhookChanges},
