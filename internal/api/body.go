@@ -178,12 +178,11 @@ func checkJSON(body []byte) error {
 	if !utf8.Valid(body) {
 		return badBody("Is not valid UTF-8")
 	}
-	// Unmarshal, unlike json.Valid, tells where. A RawMessage costs one pass.
-	var whole json.RawMessage
-	err := json.Unmarshal(body, &whole)
-	if err == nil {
+	if json.Valid(body) {
 		return nil
 	}
+	var whole json.RawMessage
+	err := json.Unmarshal(body, &whole) // tells where
 	at := len(body) // where it ends too early
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) && syntax.Error() != "unexpected end of JSON input" {
@@ -198,21 +197,9 @@ func checkJSON(body []byte) error {
 // written, so that none loses a digit; a name given twice is refused, because
 // which one counts differs from reader to reader (RFC 8259 4).
 func jsonFields(object []byte) (*fields, error) {
-	dec := json.NewDecoder(bytes.NewReader(object))
-	if open, err := dec.Token(); err != nil || open != json.Delim('{') {
-		return nil, badBody("Must be a JSON object")
-	}
 	f := newFields()
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return nil, badBody("Is broken JSON")
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return nil, badBody("Is broken JSON")
-		}
-		f.add(name.(string), value{raw: raw})
+	if !objectMembers(object, func(name string, raw json.RawMessage) { f.add(name, value{raw: raw}) }) {
+		return nil, badBody("Must be a JSON object")
 	}
 	return f, nil
 }

@@ -12,7 +12,7 @@ import (
 // FuzzJSONBody compares the reading of a body with encoding/json's own: the
 // same bodies are objects, and they have the same names.
 func FuzzJSONBody(f *testing.F) {
-	for _, seed := range []string{`{"username":"a","application":12345678901234500,"x":[{}]}`, `{"a":1,"a":2}`, `{"a":nul}`,
+	for _, seed := range []string{`{"username":"a","application":12345678901234500,"x":[{} , [1,"]"],null]}`, `{"a":1,"a":2}`, `{"a":nul}`,
 		`[]`, `{`, ` {} `, `{} {}`, "{\"a\":\"\xff\"}", `{"\u0061":1}`, `null`, ``} {
 		f.Add(seed)
 	}
@@ -33,6 +33,12 @@ func FuzzJSONBody(f *testing.F) {
 		for name, v := range got.values {
 			if string(v.raw) != string(want[name]) {
 				t.Fatalf("%q: %s is %s, want %s", body, name, v.raw, want[name])
+			}
+			var elements []json.RawMessage
+			err := json.Unmarshal(v.raw, &elements)
+			same := func(a, b json.RawMessage) bool { return string(a) == string(b) }
+			if all, ok := arrayElements(v.raw); ok != (err == nil && elements != nil) || !slices.EqualFunc(all, elements, same) {
+				t.Fatalf("%q: %s has the elements %q, want %q", body, name, all, elements)
 			}
 		}
 		endpointSpec(got, true) // takes whatever there is

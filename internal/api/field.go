@@ -28,11 +28,7 @@ func (v value) string() (string, bool) {
 	if v.isForm() {
 		return v.text, true
 	}
-	if v.raw[0] != '"' {
-		return "", false
-	}
-	var s string
-	return s, json.Unmarshal(v.raw, &s) == nil
+	return unquote(v.raw)
 }
 
 // text takes a field that must be a string.
@@ -214,11 +210,13 @@ func (f *fields) application() (o account.Optional[string], used string) {
 // array takes a field that is a JSON array and splits it.
 func (f *fields) array(name string) (elements []json.RawMessage, ok bool) {
 	v, ok := f.take(name)
-	if !ok || v.isForm() || !bytes.HasPrefix(v.raw, []byte("[")) {
-		f.wrong(name, "Must be an array of objects")
-		return nil, false
+	if ok && !v.isForm() {
+		if elements, ok = arrayElements(v.raw); ok {
+			return elements, true
+		}
 	}
-	return elements, json.Unmarshal(v.raw, &elements) == nil
+	f.wrong(name, "Must be an array of objects")
+	return nil, false
 }
 
 // identifier takes a field that is an id.
