@@ -51,13 +51,13 @@ func ParseEndpointID(s string) (id EndpointID, ok bool) {
 
 // Permissions are the flags that say whom an endpoint may reach, and how.
 type Permissions struct {
-	Voice        bool
-	Message      bool
-	Video        bool
-	SameDomain   bool
-	OtherDomains bool
-	Phones       bool
-	Apps         bool
+	Voice        bool `json:",omitempty"`
+	Message      bool `json:",omitempty"`
+	Video        bool `json:",omitempty"`
+	SameDomain   bool `json:",omitempty"`
+	OtherDomains bool `json:",omitempty"`
+	Phones       bool `json:",omitempty"`
+	Apps         bool `json:",omitempty"`
 }
 
 // Secret is what is kept of a password: HA1 = H(username:realm:password) in
@@ -75,7 +75,7 @@ func (Secret) MarshalJSON() ([]byte, error) {
 }
 
 // Endpoint is a SIP account: its address-of-record is sip:Username@Domain and
-// its digest realm is Domain.
+// its digest realm is Domain. As JSON, between servers, it has no secrets.
 type Endpoint struct {
 	ID          EndpointID
 	Owner       string // auth_id of the account or sub-account it belongs to
@@ -83,15 +83,15 @@ type Endpoint struct {
 	Username    string // spelled as at creation
 	Domain      string
 	Alias       string
-	Application string // app_id, "" when none is attached
+	Application string `json:",omitempty"` // app_id, "" when none is attached
 	Allow       Permissions
 	MaxContacts int
-	Limits      Limits
-	ExpiresAt   time.Time // zero: never
-	Secret      Secret
+	Limits      Limits    `json:",omitzero"`
+	ExpiresAt   time.Time `json:",omitzero"` // zero: never
+	Secret      Secret    `json:"-"`
 
-	Previous      Secret    // the one before, which works until PreviousUntil
-	PreviousUntil time.Time // zero: there is none
+	Previous      Secret    `json:"-"`         // the one before, which works until PreviousUntil
+	PreviousUntil time.Time `json:",omitzero"` // zero: there is none
 
 	CreatedAt time.Time
 	UpdatedAt time.Time

@@ -183,7 +183,7 @@ func checkJSON(body []byte) error {
 	}
 	var whole json.RawMessage
 	err := json.Unmarshal(body, &whole) // tells where
-	at := len(body) // where it ends too early
+	at := len(body)                     // where it ends too early
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) && syntax.Error() != "unexpected end of JSON input" {
 		at = max(int(syntax.Offset)-1, 0)

@@ -18,25 +18,9 @@ var _ callrecord.Store = (*Store)(nil)
 const recordColumns = `account, main, id, endpoint, peer, direction, caller, dialled, caller_name, started_at, answered_at, ended_at,
 	status, cause, source, sip_code, reason, codec, trunk, application, user_agent, transport, legs`
 
-// recordRow is the place of one record in an INSERT, with recordValues values.
-const (
-	recordRow    = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	recordValues = 23
-)
+const recordValues = 23
 
-// recordRows are how many go into one statement. There are few texts, none
-// longer than maxStatement, so that all are prepared: parsing one costs more than
-// its rows do.
-var (
-	recordRows    = [...]int{20, 5, 1}
-	recordInserts = func() (texts [len(recordRows)]string) {
-		for i, n := range recordRows {
-			texts[i] = `INSERT INTO call_records (` + recordColumns + `) VALUES ` + recordRow + strings.Repeat(`, `+recordRow, n-1) +
-				` ON CONFLICT (account, id) DO NOTHING`
-		}
-		return texts
-	}()
-)
+var recordInserts = newInserts(`INSERT INTO call_records (`+recordColumns+`) VALUES `, recordValues, ` ON CONFLICT (account, id) DO NOTHING`, 20, 5, 1)
 
 // SaveRecords keeps records.
 func (s *Store) SaveRecords(ctx context.Context, records []*callrecord.Record) error {
@@ -47,17 +31,7 @@ func (s *Store) SaveRecords(ctx context.Context, records []*callrecord.Record) e
 	for _, r := range records {
 		args = appendRecord(args, r)
 	}
-	return s.update(ctx, func(ctx context.Context, t *tx) error {
-		rest := args
-		for i, rows := range recordRows {
-			for n := rows * recordValues; len(rest) >= n; rest = rest[n:] {
-				if _, err := t.exec(ctx, recordInserts[i], rest[:n]...); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
+	return s.update(ctx, func(ctx context.Context, t *tx) error { return recordInserts.run(ctx, t, args) })
 }
 
 // jsonLeg is a leg as it is stored; times in Unix milliseconds, 0 for none.

@@ -29,11 +29,13 @@ func TestLegsAreJSON(t *testing.T) {
 	}
 }
 
-// Every text of an INSERT of records is short enough to be prepared.
-func TestRecordInsertsArePrepared(t *testing.T) {
-	for i, text := range recordInserts {
-		if len(text) > maxStatement {
-			t.Errorf("%d rows: %d bytes", recordRows[i], len(text))
+// Every text that inserts rows is short enough to be prepared.
+func TestInsertsArePrepared(t *testing.T) {
+	for _, i := range []inserts{recordInserts, endpointInserts} {
+		for k, text := range i.texts {
+			if len(text) > maxStatement {
+				t.Errorf("%d rows: %d bytes: %.40s", i.rows[k], len(text), text)
+			}
 		}
 	}
 }

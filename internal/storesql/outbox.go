@@ -14,17 +14,9 @@ import (
 func (s *Store) KeepChanges(origin string) { s.writer.origin.Store(&origin) }
 
 // keep puts a commit's changes into the outbox and gives them their number.
-func (w *writer) keep(ctx context.Context, r reader, e *entry, batch []*job) error {
-	origin := w.origin.Load()
-	if origin == nil || len(e.endpoints) == 0 {
-		return nil
-	}
-	body, err := (&entry{endpoints: e.endpoints}).format(nil)
-	if err != nil {
-		return err
-	}
+func (w *writer) keep(ctx context.Context, r reader, origin string, body []byte, batch []*job) error {
 	var seq int64
-	err = r.row(ctx, `INSERT INTO outbox (origin, at, body) VALUES (?, ?, ?) RETURNING seq`, *origin, time.Now().Unix(), body).Scan(&seq)
+	err := r.row(ctx, `INSERT INTO outbox (origin, at, body) VALUES (?, ?, ?) RETURNING seq`, origin, time.Now().Unix(), string(body)).Scan(&seq)
 	if err != nil {
 		return err
 	}

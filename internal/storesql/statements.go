@@ -7,8 +7,7 @@ import (
 )
 
 // statements keeps the statements of a pool that were prepared before, where
-// parsing them again costs as much as running them. Statements of the longest
-// kinds, which insert many rows, are not worth it.
+// parsing them again costs as much as running them.
 type statements struct {
 	db *sql.DB
 
@@ -19,7 +18,7 @@ type statements struct {
 
 const (
 	maxStatements = 256
-	maxStatement  = 2000 // bytes
+	maxStatement  = 8192 // bytes
 )
 
 func newStatements(db *sql.DB) *statements {

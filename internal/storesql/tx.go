@@ -50,6 +50,7 @@ func (t *tx) part(ctx context.Context, f func(context.Context, *tx) error) error
 	err := f(ctx, t)
 	if err != nil {
 		t.entry = before
+		t.forget()
 		if _, undo := t.exec(ctx, "ROLLBACK TO part"); undo != nil {
 			return errors.Join(err, undo)
 		}
@@ -103,36 +104,25 @@ func (t *tx) SetToken(ctx context.Context, authID, token string) error {
 }
 
 func (t *tx) InsertEndpoint(ctx context.Context, e account.Endpoint) error {
-	err := t.insert(ctx, []account.Endpoint{e})
+	err := t.InsertEndpoints(ctx, []account.Endpoint{e})
 	if conflict := (*account.Conflict)(nil); errors.As(err, &conflict) {
 		conflict.Username = e.Username
 	}
 	return err
 }
 
-// insertRows is how many rows one statement inserts at most: a few are parsed
-// and sent as fast as many, and the databases bound the parameters.
-const insertRows = 100
+var endpointInserts = newInserts(`INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES `, 23, ``, 100, 10, 1)
 
 func (t *tx) InsertEndpoints(ctx context.Context, all []account.Endpoint) error {
-	for some := range slices.Chunk(all, insertRows) {
-		if err := t.insert(ctx, some); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-const endpointPlaces = `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
-func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
-	args := make([]any, 0, len(all)*23)
-	for _, e := range all {
+	args := make([]any, 0, len(all)*endpointInserts.values)
+	for i := range all {
+		e := &all[i]
 		args = append(args, int64(e.ID), e.Owner, e.Main, e.Username, e.Domain, e.Alias, null(e.Application),
 			e.Allow.Voice, e.Allow.Message, e.Allow.Video, e.Allow.SameDomain, e.Allow.OtherDomains, e.Allow.Phones, e.Allow.Apps,
-			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), e.Limits.Text(), t.previous(e), nullTime(e.PreviousUntil), strings.ToLower(e.Username))
+			e.MaxContacts, nullTime(e.ExpiresAt), t.keys.SealSecret(e.ID, e.Secret), e.CreatedAt.Unix(), e.UpdatedAt.Unix(), e.Limits.Text(),
+			sealPrevious(t.keys, *e), nullTime(e.PreviousUntil), strings.ToLower(e.Username))
 	}
-	_, err := t.exec(ctx, `INSERT INTO endpoints (`+endpointColumns+`, username_key) VALUES `+endpointPlaces+strings.Repeat(`, `+endpointPlaces, len(all)-1), args...)
+	err := endpointInserts.run(ctx, t, args)
 	switch {
 	case t.taken(err, "username_key"):
 		return &account.Conflict{}
@@ -143,8 +133,9 @@ func (t *tx) insert(ctx context.Context, all []account.Endpoint) error {
 	case err != nil:
 		return err
 	}
-	for _, e := range all {
-		t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Created, After: e})
+	t.entry.endpoints = slices.Grow(t.entry.endpoints, len(all))
+	for i := range all {
+		t.entry.endpoints = append(t.entry.endpoints, account.Change{Kind: account.Created, After: all[i]})
 	}
 	return nil
 }
@@ -153,7 +144,7 @@ func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint)
 	err := t.one(ctx, `UPDATE endpoints SET alias = ?, application = ?, allow_voice = ?, allow_message = ?, allow_video = ?,
 		max_contacts = ?, expires_at = ?, secret = ?, updated_at = ?, limits = ?, previous_secret = ?, previous_until = ? WHERE id = ?`,
 		after.Alias, null(after.Application), after.Allow.Voice, after.Allow.Message, after.Allow.Video,
-		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), after.Limits.Text(), t.previous(after), nullTime(after.PreviousUntil), int64(after.ID))
+		after.MaxContacts, nullTime(after.ExpiresAt), t.keys.SealSecret(after.ID, after.Secret), after.UpdatedAt.Unix(), after.Limits.Text(), sealPrevious(t.keys, after), nullTime(after.PreviousUntil), int64(after.ID))
 	if err != nil {
 		return err
 	}
@@ -163,12 +154,12 @@ func (t *tx) UpdateEndpoint(ctx context.Context, before, after account.Endpoint)
 	return nil
 }
 
-// previous seals the secret before the present one, nil for none.
-func (t *tx) previous(e account.Endpoint) []byte {
+// sealPrevious seals the secret before the present one, nil for none.
+func sealPrevious(keys *account.Keys, e account.Endpoint) []byte {
 	if e.PreviousUntil.IsZero() {
 		return nil
 	}
-	return t.keys.SealSecret(e.ID, e.Previous)
+	return keys.SealSecret(e.ID, e.Previous)
 }
 
 func (t *tx) OverlapsEnded(ctx context.Context, now time.Time, limit int) ([]account.Endpoint, error) {

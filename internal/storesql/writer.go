@@ -269,13 +269,19 @@ func (w *writer) log(ctx context.Context, r reader, b behind, batch []*job) (num
 	if e.empty() {
 		return 0, nil
 	}
-	if err := w.keep(ctx, r, &e, batch); err != nil {
-		return 0, err
-	}
-	if w.shared == nil {
+	origin := w.origin.Load()
+	keep := origin != nil && len(e.endpoints) > 0
+	if !keep && w.shared == nil {
 		return 0, nil
 	}
-	return e.number, e.append(ctx, r, w.shared, w.name)
+	body, err := e.format()
+	if err == nil && keep {
+		err = w.keep(ctx, r, *origin, body, batch)
+	}
+	if err != nil || w.shared == nil {
+		return 0, err
+	}
+	return e.number, e.append(ctx, r, w.shared, w.name, body)
 }
 
 // runOne runs one job. An error is the end of the whole transaction; the job's
