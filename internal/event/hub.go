@@ -59,6 +59,7 @@ const (
 	retry     = 500 * time.Millisecond // when the log cannot be written
 	gather    = 2 * time.Millisecond   // from taking what bindings and calls tell to taking more, so that a storm is written in batches
 	maxText   = 1 << 20                // bytes of bodies that are kept for the next batch
+	maxSpare  = 2048                   // places of a queue that are kept for the next one
 )
 
 // Hub makes events. What happened to one endpoint becomes events in the order
@@ -69,6 +70,7 @@ type Hub struct {
 
 	mu      sync.Mutex
 	queue   []told
+	spare   []told                                  // an empty queue
 	leaving map[account.EndpointID]account.Endpoint // deleted, and their last events on the way
 	left    uint64                                  // changes left to the outbox so far
 	behind  bool                                    // some of them are there still
@@ -192,7 +194,7 @@ func (h *Hub) round(ctx context.Context) {
 		h.calls, _ = h.cfg.Calls.Take(h.calls[:0])
 		h.mu.Lock()
 		queue := h.queue
-		h.queue = nil
+		h.queue, h.spare = h.spare, nil
 		behind, gap := h.behind, h.gap
 		h.gap = false
 		h.mu.Unlock()
@@ -205,11 +207,13 @@ func (h *Hub) round(ctx context.Context) {
 		}
 		h.taken = upTo
 		h.flush(ctx)
+		h.mu.Lock()
 		if len(rest) > 0 { // told after bindings that were not taken yet
-			h.mu.Lock()
 			h.queue = append(rest, h.queue...)
-			h.mu.Unlock()
+		} else if clear(queue); cap(queue) <= maxSpare {
+			h.spare = queue[:0]
 		}
+		h.mu.Unlock()
 		more := behind && h.catchUp(ctx)
 		if !more && len(rest) == 0 {
 			break
