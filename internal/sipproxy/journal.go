@@ -317,10 +317,9 @@ func (p *Proxy) restore(value []byte, now time.Time) (drop bool, err error) {
 		c.over = true
 		p.calls.noteEnded(c.id, tag{})
 		p.lateRecords(c)
-	case kind == kindRinging:
+	case kind == kindRinging: // or answered in the last moment: what comes with its cookie goes on
 		c.over, c.end, c.status, c.reason = true, now.UnixMilli(), 480, "server.restarted"
 		c.outcome, _ = callrecord.OfReason(c.reason)
-		p.calls.noteEnded(c.id, tag{})
 		for range r.count() {
 			var s side
 			r.side(&s)

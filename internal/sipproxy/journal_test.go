@@ -18,11 +18,21 @@ import (
 type notebook struct {
 	mu      sync.Mutex
 	records map[location.Key][]byte
+	killed  bool // the process that writes is: what it would write does not arrive
+}
+
+func (n *notebook) kill() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.killed = true
 }
 
 func (n *notebook) Commit(batch []location.Record) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.killed {
+		return nil
+	}
 	for _, r := range batch {
 		if len(r.Value) == 0 {
 			delete(n.records, r.Key)
@@ -219,6 +229,35 @@ func TestRingingAtRestart(t *testing.T) {
 		if live := w.proxy.Live("MA_ALICE"); len(live) != 0 {
 			t.Errorf("live: %+v", live)
 		}
+	})
+}
+
+// A call that was answered after the last write of a process that was killed goes
+// on by its cookie, though it rang for long enough to be in the journal.
+func TestAnsweredBeforeKill(t *testing.T) {
+	inWorld(t, func(w *world) {
+		n := w.journalled()
+		w.begin(invite, udp(caller), alice, binding(deviceA))
+		w.next(caller, "SIP/2.0 100")
+		a := w.next(deviceA, "INVITE")
+		w.receive(deviceA, response(a, 180, "a"))
+		w.next(caller, "SIP/2.0 180")
+		time.Sleep(3 * time.Second)
+		n.kill()
+		w.receive(deviceA, response(a, 200, "a"))
+		ok := w.next(caller, "SIP/2.0 200")
+		w.receive(caller, inDialog("ACK", 1, ok))
+		w.next(deviceA, "ACK")
+		w.restart()
+		w.next(caller, "SIP/2.0 480") // which it passes over
+		c := w.next(deviceA, "CANCEL")
+		w.receive(deviceA, response(c, 481, "a"))
+		w.receive(caller, inDialog("BYE", 2, ok))
+		w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+		for w.next(caller, "SIP/2.0 ").CSeqMethod != "BYE" { // the 480 is repeated
+		}
+		w.receive(caller, inDialog("INFO", 3, ok))
+		w.next(caller, "SIP/2.0 403")
 	})
 }
 
