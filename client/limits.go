@@ -9,6 +9,9 @@ type Limits struct {
 	CallsPerSecond  *int     `json:"calls_per_second"`
 	MaxDuration     *int     `json:"max_duration"`    // seconds from the answer on
 	NumberPrefixes  []string `json:"number_prefixes"` // one of them must begin a phone number
+	// ExternalCalls is whether callers who are no endpoints of the server may call;
+	// nil leaves it as it is.
+	ExternalCalls *bool `json:"external_calls,omitempty"`
 }
 
 // EndpointLimits returns an endpoint's limits.

@@ -9,13 +9,14 @@ import (
 )
 
 // Limits bound the calls that an endpoint, or the endpoints of an account
-// together, may place. Each holds beside those above it: an endpoint's, its
+// together, may place, and who may call them. Each holds beside those above it: an endpoint's, its
 // sub-account's, its main account's. A zero field sets no limit.
 type Limits struct {
 	ConcurrentCalls int    `json:",omitempty"`
 	CallsPerSecond  int    `json:",omitempty"`
 	MaxDuration     int    `json:",omitempty"` // seconds, from the answer on
 	NumberPrefixes  string `json:",omitempty"` // those that may be called, parted by commas
+	NoExternalCalls bool   `json:",omitempty"` // callers who are no endpoints of the server do not reach them
 }
 
 // maxLimit bounds each number, and maxPrefixes and maxPrefix a list of prefixes.
@@ -32,7 +33,7 @@ func (l Limits) Text() string {
 	}
 	b, err := json.Marshal(l)
 	if err != nil {
-		panic(err) // four plain fields
+		panic(err) // plain fields
 	}
 	return string(b)
 }
@@ -59,6 +60,7 @@ func (l Limits) Bound(other Limits) Limits {
 	other.ConcurrentCalls = lower(other.ConcurrentCalls, l.ConcurrentCalls)
 	other.CallsPerSecond = lower(other.CallsPerSecond, l.CallsPerSecond)
 	other.MaxDuration = lower(other.MaxDuration, l.MaxDuration)
+	other.NoExternalCalls = other.NoExternalCalls || l.NoExternalCalls
 	return other
 }
 
@@ -90,6 +92,7 @@ type LimitsPatch struct {
 	CallsPerSecond  Optional[int]
 	MaxDuration     Optional[int]
 	NumberPrefixes  Optional[[]string]
+	ExternalCalls   Optional[bool]
 
 	Malformed map[string]string // as in EndpointSpec
 }
@@ -118,6 +121,9 @@ func (p LimitsPatch) apply(l Limits) (Limits, error) {
 		f.add("number_prefixes", fmt.Sprintf("Must be null or a list of 1 to %d prefixes such as +49 or 0800", maxPrefixes))
 	default:
 		l.NumberPrefixes = strings.Join(o.Value, ",")
+	}
+	if p.ExternalCalls.Set {
+		l.NoExternalCalls = !p.ExternalCalls.Value
 	}
 	return l, f.err()
 }

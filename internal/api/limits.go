@@ -15,6 +15,7 @@ type limitsJSON struct {
 	CallsPerSecond  *int     `json:"calls_per_second"`
 	MaxDuration     *int     `json:"max_duration"` // seconds
 	NumberPrefixes  []string `json:"number_prefixes"`
+	ExternalCalls   bool     `json:"external_calls"`
 }
 
 func newLimitsJSON(id string, l account.Limits) limitsJSON {
@@ -25,7 +26,7 @@ func newLimitsJSON(id string, l account.Limits) limitsJSON {
 		return &n
 	}
 	return limitsJSON{APIID: id, ConcurrentCalls: number(l.ConcurrentCalls), CallsPerSecond: number(l.CallsPerSecond),
-		MaxDuration: number(l.MaxDuration), NumberPrefixes: l.Prefixes()}
+		MaxDuration: number(l.MaxDuration), NumberPrefixes: l.Prefixes(), ExternalCalls: !l.NoExternalCalls}
 }
 
 // endpointLimits answers GET on an endpoint's Limits.
@@ -78,6 +79,7 @@ func (h *handler) readLimits(r *request) (p account.LimitsPatch, err error) {
 	}
 	p.ConcurrentCalls, p.CallsPerSecond = f.integerOrNull("concurrent_calls"), f.integerOrNull("calls_per_second")
 	p.MaxDuration, p.NumberPrefixes = f.integerOrNull("max_duration"), f.texts("number_prefixes")
+	p.ExternalCalls = f.boolean("external_calls")
 	p.Malformed = f.rest()
 	return p, nil
 }

@@ -26,6 +26,9 @@ type Entry struct {
 	MaxContacts int
 	Secret      account.Secret
 	Enabled     bool // its owner is, and so is the owner's main account
+	// NoExternalCalls keeps out callers who are no endpoints of this server: by its
+	// own limits, its owner's or its main account's.
+	NoExternalCalls bool
 }
 
 const shards = 64 // a power of two
@@ -250,8 +253,10 @@ func (d *Directory) Holds(r *Record, secret *account.Secret) (previous, ok bool)
 // Entry shows all of a record.
 func (d *Directory) Entry(r *Record) Entry {
 	of := r.shared.Value()
+	own, owner, main := d.Limits(r)
 	return Entry{ID: r.id, Owner: of.owner, Main: of.main, Username: r.Username(), Alias: r.alias(), Domain: of.domain,
-		Application: of.application, Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r)}
+		Application: of.application, Allow: r.allow, MaxContacts: int(r.maxContacts), Secret: r.secret, Enabled: d.Enabled(r),
+		NoExternalCalls: own.NoExternalCalls || owner.NoExternalCalls || main.NoExternalCalls}
 }
 
 func (d *Directory) entry(r *Record) (Entry, bool) {

@@ -23,6 +23,8 @@ type Endpoint struct {
 	Username string
 	Domain   string
 	Allow    account.Permissions
+	// NoExternalCalls keeps callers from outside away.
+	NoExternalCalls bool
 }
 
 // AOR writes the endpoint's address-of-record, sip:user@domain.
@@ -279,6 +281,9 @@ func (r *Router) toEndpoint(req Request, d Decision) Decision {
 		if status, reason, sentence := Forbidden(req.Method, req.Media, req.Caller.Endpoint.Allow, "This endpoint"); status != 0 {
 			return refuse(d, status, reason, sentence)
 		}
+	}
+	if external && d.Callee.NoExternalCalls {
+		return refuseTo(req, d, 403, "permission.external_calls", "This endpoint takes no calls from outside")
 	}
 	if known {
 		if status, reason, sentence := Forbidden(req.Method, req.Media, d.Callee.Allow, "The called endpoint"); status != 0 {

@@ -19,13 +19,15 @@ type fixture struct{}
 var defaults = account.Permissions{Voice: true, Message: true, SameDomain: true, Phones: true, Apps: true}
 
 func (fixture) Endpoint(domain, user string) (Endpoint, bool) {
-	id, ok := map[string]account.EndpointID{"alice": 1, "bob": 2, "carol": 3, "mute": 4, "1001": 5, "vera": 6}[strings.ToLower(user)]
+	id, ok := map[string]account.EndpointID{"alice": 1, "bob": 2, "carol": 3, "mute": 4, "1001": 5, "vera": 6, "shy": 7}[strings.ToLower(user)]
 	e := Endpoint{ID: id, Username: user, Domain: domain, Allow: defaults}
 	switch id {
 	case 4:
 		e.Allow = account.Permissions{SameDomain: true}
 	case 6:
 		e.Allow.Video = true
+	case 7:
+		e.NoExternalCalls = true
 	}
 	return e, ok
 }
@@ -45,7 +47,7 @@ func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Bindi
 	case 2:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}, InstanceID: "urn:uuid:1", GRUUs: 1},
 			location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.WSS}, InstanceID: "urn:uuid:2", GRUUs: 2})
-	case 4, 5, 6:
+	case 4, 5, 6, 7:
 		dst = append(dst, location.Binding{Q: 1000, Flow: sip.Flow{Transport: sip.UDP}})
 	}
 	return dst

@@ -132,7 +132,7 @@ func (p *path) offeredRealm(m *sip.Message) (string, bool) {
 }
 
 func routable(e directory.Entry) routing.Endpoint {
-	return routing.Endpoint{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Domain: e.Domain, Allow: e.Allow}
+	return routing.Endpoint{ID: e.ID, Owner: e.Owner, Main: e.Main, Username: e.Username, Domain: e.Domain, Allow: e.Allow, NoExternalCalls: e.NoExternalCalls}
 }
 
 // credentials gives the directory the shape that sipauth asks for.

@@ -22,7 +22,7 @@ type limiter struct {
 
 // accountLimits are those that the configuration sets for every account.
 func accountLimits(c config.Config) account.Limits {
-	return account.Limits{ConcurrentCalls: c.Limits.AccountCalls, CallsPerSecond: c.Limits.AccountCallsPerSecond}
+	return account.Limits{ConcurrentCalls: c.Limits.AccountCalls, CallsPerSecond: c.Limits.AccountCallsPerSecond, NoExternalCalls: !c.ExternalCalls}
 }
 
 // under returns the limits that an endpoint's calls are under, the server's for

@@ -107,13 +107,16 @@ func (r *run) change(p *peer, s Step) error {
 	return r.api.ChangeEndpoint(p.endpoint.ID, fields)
 }
 
-// limit reads a limit: a number, null, or a list parted by commas.
+// limit reads a limit: a number, true or false, null, or a list parted by commas.
 func limit(text string) any {
 	if n, err := strconv.Atoi(text); err == nil {
 		return n
 	}
-	if text == "null" {
+	switch text {
+	case "null":
 		return nil
+	case "true", "false":
+		return text == "true"
 	}
 	return strings.Split(text, ",")
 }
