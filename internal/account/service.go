@@ -94,6 +94,9 @@ func (s *Service) Scope(ctx context.Context, caller Account, authID string) (Acc
 // SubscribeAccounts does for accounts what Subscribe does for endpoints.
 func (s *Service) SubscribeAccounts(f func(AccountChange)) { s.store.SubscribeAccounts(f) }
 
+// SubscribeApplications does so for new applications and deleted ones.
+func (s *Service) SubscribeApplications(f func(ApplicationChange)) { s.store.SubscribeApplications(f) }
+
 // CreateAccount makes a main account and returns its auth token, which is not
 // shown again.
 func (s *Service) CreateAccount(ctx context.Context, name string) (Account, string, error) {

@@ -68,6 +68,12 @@ type AccountChange struct {
 	Before, After Account
 }
 
+// ApplicationChange is the committed creation of an application, or its end.
+type ApplicationChange struct {
+	ID   string
+	Gone bool
+}
+
 // Login is what authentication needs of an account.
 type Login struct {
 	Account   Account
@@ -163,6 +169,8 @@ type Store interface {
 	// filter of Endpoints; of those that the store has not passed on yet it
 	// may know nothing. It waits for nothing.
 	SetRegistered(id EndpointID, is bool)
+	// ApplicationIDs lists all applications.
+	ApplicationIDs(ctx context.Context) ([]string, error)
 	// EachEndpoint calls f with every endpoint, oldest first, until f fails.
 	EachEndpoint(ctx context.Context, f func(Endpoint) error) error
 
@@ -175,7 +183,9 @@ type Store interface {
 	// order; for those made through this Store before Update returns. f must
 	// be quick and must not call Update. It cannot be taken back.
 	Subscribe(f func(Change))
-	// SubscribeAccounts does the same for changes of accounts.
+	// SubscribeAccounts does the same for changes of accounts, and
+	// SubscribeApplications for new applications and deleted ones.
 	SubscribeAccounts(f func(AccountChange))
+	SubscribeApplications(f func(ApplicationChange))
 	Close() error
 }

@@ -43,6 +43,8 @@ type Directory struct {
 	change sync.Mutex                      // one change at a time
 	fresh  map[account.EndpointID]struct{} // changed while Load runs; nil otherwise
 
+	apps applications
+
 	// Replaced as a whole under change, so that the request path takes no lock
 	// that all of it shares.
 	md5Only  atomic.Pointer[map[string]int]            // domain → its endpoints without a SHA-256 secret
@@ -62,7 +64,7 @@ type idShard struct {
 
 // New makes an empty Directory.
 func New() *Directory {
-	d := &Directory{seed: maphash.MakeSeed()}
+	d := &Directory{seed: maphash.MakeSeed(), apps: applications{ids: map[string]bool{}}}
 	d.md5Only.Store(&map[string]int{})
 	d.disabled.Store(&map[string]struct{}{})
 	d.limits.Store(&map[string]account.Limits{})
@@ -76,6 +78,7 @@ func New() *Directory {
 // Source is what a Directory loads from. Every account.Store is one.
 type Source interface {
 	Accounts(ctx context.Context) ([]account.Account, error)
+	ApplicationIDs(ctx context.Context) ([]string, error)
 	EachEndpoint(ctx context.Context, f func(account.Endpoint) error) error
 }
 
@@ -85,6 +88,9 @@ func (d *Directory) Load(ctx context.Context, s Source) error {
 	accounts, err := s.Accounts(ctx)
 	if err != nil {
 		return fmt.Errorf("load accounts: %w", err)
+	}
+	if err := d.apps.load(ctx, s); err != nil {
+		return fmt.Errorf("load applications: %w", err)
 	}
 	disabled, limits := map[string]struct{}{}, map[string]account.Limits{}
 	for _, a := range accounts {

@@ -24,9 +24,12 @@ type source struct {
 	endpoints []account.Endpoint
 	meanwhile func(account.Endpoint) // runs before each endpoint is handed over
 	err       error
+	apps      []string
 }
 
 func (s source) Accounts(context.Context) ([]account.Account, error) { return s.accounts, nil }
+
+func (s source) ApplicationIDs(context.Context) ([]string, error) { return s.apps, nil }
 
 func (s source) EachEndpoint(_ context.Context, f func(account.Endpoint) error) error {
 	for _, e := range s.endpoints {
@@ -356,5 +359,26 @@ func TestHolds(t *testing.T) {
 	d.Apply(deleted(changed))
 	if _, ok := d.Holds(r, r.Secret()); ok {
 		t.Error("after the deletion")
+	}
+}
+
+// What happens to an application before all are loaded is newer than what the
+// source says.
+func TestApplications(t *testing.T) {
+	d := New()
+	d.ApplyApplication(account.ApplicationChange{ID: "gone", Gone: true})
+	d.ApplyApplication(account.ApplicationChange{ID: "new"})
+	if err := d.Load(t.Context(), source{apps: []string{"old", "gone"}}); err != nil {
+		t.Fatal(err)
+	}
+	d.ApplyApplication(account.ApplicationChange{ID: "short"})
+	d.ApplyApplication(account.ApplicationChange{ID: "short", Gone: true})
+	for id, want := range map[string]bool{"old": true, "new": true, "gone": false, "short": false, "never": false} {
+		if got := d.Application(id); got != want {
+			t.Errorf("%s: %v", id, got)
+		}
+	}
+	if n := len(d.apps.ids); n != 2 {
+		t.Errorf("%d are kept, want 2", n)
 	}
 }

@@ -41,6 +41,8 @@ type Names interface {
 	Domain(host string, port uint16) (domain string, ok bool)
 	// AppDomain reports whether host is the domain of applications.
 	AppDomain(host string) bool
+	// Application reports whether there is an application of this identifier.
+	Application(id string) bool
 }
 
 // Phones is how routing finds its way to and from phone numbers.
@@ -172,6 +174,9 @@ func (r *Router) Decide(req Request) Decision {
 			return refuse(d, 404, "phones.no_route", "There is no route to this phone number")
 		}
 	case ViaApplication:
+		if !r.Names.Application(sip.Unescape(req.Target.User)) {
+			return refuse(d, 404, "app.unknown", "There is no such application")
+		}
 		return toApplication(d)
 	}
 	d.Allowed = true // the way is found by its name (RFC 3263)

@@ -40,6 +40,8 @@ func (fixture) Domain(host string, _ uint16) (string, bool) {
 	return "example.com", strings.EqualFold(host, "example.com") || host == "192.0.2.1"
 }
 
+func (fixture) Application(id string) bool { return id == "123" }
+
 func (fixture) AppDomain(host string) bool { return strings.EqualFold(host, "app.example.com") }
 
 func (fixture) Lookup(key location.Key, dst []location.Binding) []location.Binding {

@@ -21,6 +21,7 @@ type names struct {
 	ports   map[uint16]bool     // ports with a listener
 	lookup  func(domain, user string) (directory.Entry, bool)
 	byID    func(id account.EndpointID) (directory.Entry, bool)
+	app     func(id string) bool
 }
 
 // appPrefix makes the application domain of a SIP domain.
@@ -31,7 +32,7 @@ func newNames(domains []string, d *directory.Directory) *names {
 	for i, d := range domains {
 		lower[i] = strings.ToLower(d) // as endpoints have it: their HA1 depends on the spelling
 	}
-	return &names{domains: lower, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName, byID: d.ByID}
+	return &names{domains: lower, hosts: map[string]bool{}, addrs: map[netip.Addr]bool{}, ports: map[uint16]bool{}, lookup: d.ByName, byID: d.ByID, app: d.Application}
 }
 
 // listen adds a listener's address, as bound and as advertised.
@@ -113,6 +114,9 @@ func (n *names) Ours(host string, port uint16) bool {
 func (n *names) AppDomain(host string) bool {
 	return len(host) > len(appPrefix) && strings.EqualFold(host[:len(appPrefix)], appPrefix) && n.isDomain(host[len(appPrefix):])
 }
+
+// Application reports whether there is an application, for routing.
+func (n *names) Application(id string) bool { return n.app(id) }
 
 // Endpoint finds an endpoint for routing.
 func (n *names) Endpoint(domain, user string) (routing.Endpoint, bool) {

@@ -211,6 +211,7 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 		return fmt.Errorf("calls %s: %w", cfg.CallsPath(), err)
 	}
 	s.accounts.Subscribe(func(c account.Change) { s.changed(context.WithoutCancel(ctx), c) })
+	s.accounts.SubscribeApplications(dir.ApplyApplication)
 	s.accounts.SubscribeAccounts(func(c account.AccountChange) { s.accountChanged(context.WithoutCancel(ctx), c) })
 	return nil
 }

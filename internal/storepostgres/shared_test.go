@@ -65,6 +65,7 @@ func joined(t *testing.T, s *storesql.Store) *member {
 		tell(fmt.Sprintf("%+v", c))
 	})
 	s.SubscribeAccounts(func(c account.AccountChange) { tell(fmt.Sprintf("%+v", c)) })
+	s.SubscribeApplications(func(c account.ApplicationChange) { tell(fmt.Sprintf("%+v", c)) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
@@ -114,7 +115,8 @@ func TestEveryStoreTellsEveryChangeInCommitOrder(t *testing.T) {
 	counter := endpoint(1)
 	counter.Alias = "0"
 	err := members[0].Update(t.Context(), func(ctx context.Context, tx account.Tx) error {
-		return errors.Join(tx.InsertAccount(ctx, owner, "token"), tx.InsertEndpoint(ctx, counter))
+		return errors.Join(tx.InsertAccount(ctx, owner, "token"), tx.InsertEndpoint(ctx, counter),
+			tx.InsertApplication(ctx, account.Application{ID: "12345678901234500", Owner: owner.AuthID, Name: "app", CreatedAt: owner.CreatedAt, UpdatedAt: owner.UpdatedAt}))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +146,7 @@ func TestEveryStoreTellsEveryChangeInCommitOrder(t *testing.T) {
 		}
 	}
 	group.Wait()
-	const total = 2 + 2*3*sides*each
+	const total = 3 + 2*3*sides*each
 	want := members[0].wait(t, total)
 	seen := map[string]bool{}
 	for _, what := range want {

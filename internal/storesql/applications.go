@@ -23,6 +23,8 @@ func (t *tx) InsertApplication(ctx context.Context, a account.Application) error
 		return account.ErrDuplicate
 	case t.orphan(err):
 		return account.ErrNotFound
+	case err == nil:
+		t.entry.applications = append(t.entry.applications, account.ApplicationChange{ID: a.ID})
 	}
 	return err
 }
@@ -62,7 +64,22 @@ func (t *tx) takeDefaults(ctx context.Context, a account.Application) error {
 
 func (t *tx) DeleteApplication(ctx context.Context, appID string) error {
 	t.forget()
-	return t.one(ctx, `DELETE FROM applications WHERE id = ?`, appID)
+	if err := t.one(ctx, `DELETE FROM applications WHERE id = ?`, appID); err != nil {
+		return err
+	}
+	t.entry.applications = append(t.entry.applications, account.ApplicationChange{ID: appID, Gone: true})
+	return nil
+}
+
+// ApplicationIDs lists all applications.
+func (s *Store) ApplicationIDs(ctx context.Context) (ids []string, err error) {
+	err = s.each(ctx, func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, `SELECT id FROM applications`)
+	return ids, err
 }
 
 func (t *tx) ApplicationsOf(ctx context.Context, owner string) (all []account.Application, err error) {

@@ -13,15 +13,16 @@ import (
 // entry is what one transaction changed. In a shared database its number is
 // its place in the order of commits.
 type entry struct {
-	number    int64
-	accounts  []account.AccountChange
-	endpoints []account.Change
-	trunks    bool // trunks or numbers changed: read them again
-	webhooks  bool // webhooks did
+	number       int64
+	accounts     []account.AccountChange
+	applications []account.ApplicationChange
+	endpoints    []account.Change
+	trunks       bool // trunks or numbers changed: read them again
+	webhooks     bool // webhooks did
 }
 
 func (e *entry) empty() bool {
-	return len(e.accounts) == 0 && len(e.endpoints) == 0 && !e.trunks && !e.webhooks
+	return len(e.accounts) == 0 && len(e.applications) == 0 && len(e.endpoints) == 0 && !e.trunks && !e.webhooks
 }
 
 // add puts what one job changed beside what others of its transaction did. It
@@ -33,6 +34,7 @@ func (e *entry) add(more *entry) {
 		e.endpoints = append(e.endpoints, more.endpoints...)
 	}
 	e.accounts = append(e.accounts, more.accounts...)
+	e.applications = append(e.applications, more.applications...)
 	e.trunks, e.webhooks = e.trunks || more.trunks, e.webhooks || more.webhooks
 }
 
@@ -81,11 +83,12 @@ func (e *entry) append(ctx context.Context, r reader, s Shared, self string, bod
 // follow, sealed as they are in their tables.
 type (
 	entryJSON struct {
-		Accounts  []account.AccountChange `json:",omitempty"`
-		Endpoints []changeJSON            `json:",omitempty"`
-		Trunks    bool                    `json:",omitempty"`
-		Webhooks  bool                    `json:",omitempty"`
-		Secrets   [][]byte                `json:",omitempty"` // four for each change; none in the outbox
+		Accounts     []account.AccountChange     `json:",omitempty"`
+		Applications []account.ApplicationChange `json:",omitempty"`
+		Endpoints    []changeJSON                `json:",omitempty"`
+		Trunks       bool                        `json:",omitempty"`
+		Webhooks     bool                        `json:",omitempty"`
+		Secrets      [][]byte                    `json:",omitempty"` // four for each change; none in the outbox
 	}
 	changeJSON struct {
 		Kind          account.ChangeKind
@@ -98,7 +101,7 @@ type (
 
 // format writes an entry without secrets.
 func (e *entry) format() ([]byte, error) {
-	out := entryJSON{Accounts: e.accounts, Trunks: e.trunks, Webhooks: e.webhooks, Endpoints: make([]changeJSON, len(e.endpoints))}
+	out := entryJSON{Accounts: e.accounts, Applications: e.applications, Trunks: e.trunks, Webhooks: e.webhooks, Endpoints: make([]changeJSON, len(e.endpoints))}
 	for i := range e.endpoints {
 		c := &e.endpoints[i]
 		out.Endpoints[i] = changeJSON{Kind: c.Kind, SecretChanged: c.SecretChanged, Rotated: c.Rotated, OverlapEnded: c.OverlapEnded}
@@ -143,7 +146,7 @@ func parseEntry(keys *account.Keys, number int64, body string) (entry, error) {
 	if in.Secrets != nil && len(in.Secrets) != 4*len(in.Endpoints) {
 		return entry{}, fmt.Errorf("change %d has %d secrets of %d endpoints", number, len(in.Secrets), len(in.Endpoints))
 	}
-	e := entry{number: number, accounts: in.Accounts, trunks: in.Trunks, webhooks: in.Webhooks}
+	e := entry{number: number, accounts: in.Accounts, applications: in.Applications, trunks: in.Trunks, webhooks: in.Webhooks}
 	for i, c := range in.Endpoints {
 		var sealed [4][]byte
 		if in.Secrets != nil {

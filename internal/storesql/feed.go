@@ -31,6 +31,7 @@ type feed struct {
 	told      int64      // the last number
 	endpoints []func(account.Change)
 	accounts  []func(account.AccountChange)
+	apps      []func(account.ApplicationChange)
 	trunks    []func()
 	webhooks  []func()
 }
@@ -86,6 +87,11 @@ func (f *feed) other(e *entry) {
 func (f *feed) tell(e *entry) {
 	for _, c := range e.accounts {
 		for _, tell := range f.accounts {
+			tell(c)
+		}
+	}
+	for _, c := range e.applications {
+		for _, tell := range f.apps {
 			tell(c)
 		}
 	}

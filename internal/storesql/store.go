@@ -120,6 +120,12 @@ func (s *Store) SubscribeAccounts(f func(account.AccountChange)) {
 	subscribe(s.feed, &s.feed.accounts, f)
 }
 
+// SubscribeApplications registers f for every application that is made or
+// deleted.
+func (s *Store) SubscribeApplications(f func(account.ApplicationChange)) {
+	subscribe(s.feed, &s.feed.apps, f)
+}
+
 // Waiting is the number of changes that wait to be committed.
 func (s *Store) Waiting() int { return s.writer.queued() }
 

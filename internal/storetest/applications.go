@@ -11,6 +11,8 @@ import (
 )
 
 func applicationChanges(t *testing.T, s *suite) {
+	var told []account.ApplicationChange
+	s.SubscribeApplications(func(c account.ApplicationChange) { told = append(told, c) })
 	main, other := s.account(t, "MA_AAAAAAAA", ""), s.account(t, "MA_BBBBBBBB", "")
 	a := s.application(t, "12345678901234500", main.AuthID)
 	b := s.application(t, "12345678901234600", main.AuthID)
@@ -45,6 +47,13 @@ func applicationChanges(t *testing.T, s *suite) {
 	}
 	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { return tx.DeleteApplication(ctx, a.ID) })
 	s.fails(t, account.ErrNotFound, func(ctx context.Context, tx account.Tx) error { return tx.UpdateApplication(ctx, a) })
+	if want := []account.ApplicationChange{{ID: a.ID}, {ID: b.ID}, {ID: taken.ID}, {ID: a.ID, Gone: true}}; !slices.Equal(told, want) {
+		t.Errorf("%+v was told, want %+v", told, want)
+	}
+	ids, err := s.ApplicationIDs(t.Context())
+	if slices.Sort(ids); err != nil || !slices.Equal(ids, []string{b.ID, taken.ID}) {
+		t.Errorf("applications are %v, %v", ids, err)
+	}
 }
 
 func defaultApplications(t *testing.T, s *suite) {

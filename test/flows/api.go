@@ -69,6 +69,16 @@ func (a ServerAPI) Registered(id string) (string, error) {
 	return e.Registered, err
 }
 
+// CreateApplication makes an application with a name of its own.
+func (a ServerAPI) CreateApplication(name string) (id string, err error) {
+	var made struct {
+		ID string `json:"app_id"`
+	}
+	body := map[string]any{"app_name": devserver.Name(name), "answer_url": "https://example.com/answer"}
+	_, err = a.API("POST", "Application/", body, &made)
+	return made.ID, err
+}
+
 // LastRecord returns the newest record of a call that an endpoint took part in.
 func (a ServerAPI) LastRecord(id string) (map[string]any, error) {
 	var page struct{ Data []map[string]any }

@@ -21,6 +21,7 @@ type API interface {
 	Registered(id string) (string, error)
 	EndRegistrations(id string) error
 	CanCall(id, to string, media []string) (map[string]any, error)
+	CreateApplication(name string) (id string, err error)
 	LastRecord(id string) (map[string]any, error)
 	LastAttempt(id string) (map[string]any, error)
 	EndCalls(id string) error
@@ -114,6 +115,10 @@ func (r *run) step(s Step) error {
 		return r.declareFar(s)
 	case "set":
 		return r.set(s)
+	case "application":
+		id, err := r.api.CreateApplication(s.Args[0])
+		r.vars[s.Args[0]] = id
+		return err
 	}
 	p := r.peers[s.Peer]
 	if p == nil {

@@ -64,6 +64,12 @@ func parseStep(text string) (Step, error) {
 	words := strings.Fields(text)
 	step := Step{Text: text}
 	switch words[0] {
+	case "application":
+		if len(words) != 2 {
+			return step, fmt.Errorf("want «application name»")
+		}
+		step.Verb, step.Args = words[0], words[1:]
+		return step, nil
 	case "phone", "stranger", "far", "set":
 		if len(words) < 3 {
 			return step, fmt.Errorf("%q needs a name and more", words[0])
@@ -75,7 +81,7 @@ func parseStep(text string) (Step, error) {
 		return step, nil
 	}
 	if len(words) < 2 || !verbs[words[1]] {
-		return step, fmt.Errorf("%q: want «peer verb …», «phone …», «stranger …», «far …» or «set …»", text)
+		return step, fmt.Errorf("%q: want «peer verb …», «phone …», «stranger …», «far …», «application …» or «set …»", text)
 	}
 	step.Peer, step.Dialog, _ = strings.Cut(words[0], "@")
 	step.Verb, step.Args = words[1], words[2:]
