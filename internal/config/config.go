@@ -156,6 +156,7 @@ const (
 type Events struct {
 	Keep              time.Duration `yaml:"keep" doc:"How long events are kept, for clients that resume a stream and for webhooks that were down."`
 	MaxMegabytes      int           `yaml:"max_megabytes" doc:"How much of data_dir they take at most; beyond it the oldest go early, which streams and webhooks are told by stream.gap."`
+	Refreshes         bool          `yaml:"refreshes" doc:"Whether each refresh of a registration is an event, too (endpoint.refreshed). There are as many as REGISTERs."`
 	StreamsPerAccount int           `yaml:"streams_per_account" doc:"Event streams that one account may have open; further ones get 429."`
 }
 

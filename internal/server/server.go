@@ -177,11 +177,12 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.index = location.New(location.Config{
 		Journal: s.journal, Logger: s.logger.With("package", "location"),
 		WebSocketGrace: cfg.Registrar.WebSocketGrace, RestartGrace: cfg.Registrar.RestartGrace,
-		Registered: func(key location.Key, is bool) { s.store.SetRegistered(account.EndpointID(key), is) },
-		Bound:      func(f sip.Flow) { p.transport.SetBound(f, true) },
-		Idle:       func(f sip.Flow) { p.transport.SetBound(f, false) },
-		Alive:      p.transport.Alive,
-		Probe:      map[string]location.ProbeMode{config.ProbeAll: location.ProbeAll, config.ProbeOff: location.ProbeNone}[cfg.Registrar.Probe],
+		RefreshEvents: cfg.Events.Refreshes,
+		Registered:    func(key location.Key, is bool) { s.store.SetRegistered(account.EndpointID(key), is) },
+		Bound:         func(f sip.Flow) { p.transport.SetBound(f, true) },
+		Idle:          func(f sip.Flow) { p.transport.SetBound(f, false) },
+		Alive:         p.transport.Alive,
+		Probe:         map[string]location.ProbeMode{config.ProbeAll: location.ProbeAll, config.ProbeOff: location.ProbeNone}[cfg.Registrar.Probe],
 
 		Together:       p.transport.Together,
 		CommitInterval: time.Millisecond, // under load one fsync serves more changes

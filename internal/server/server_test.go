@@ -18,6 +18,7 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/config"
+	"onhook/internal/event"
 )
 
 // instance is a server in this process, on ports of its own.
@@ -257,5 +258,39 @@ func TestPortTaken(t *testing.T) {
 		t.Error("two servers on one data directory")
 	} else if errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// A refresh is an event where the configuration says so.
+func TestRefreshEvents(t *testing.T) {
+	for refreshes, want := range map[bool][]event.Type{
+		false: {event.EndpointRegistered, event.EndpointUnregistered},
+		true:  {event.EndpointRegistered, event.EndpointRefreshed, event.EndpointUnregistered},
+	} {
+		cfg := testConfig(t)
+		cfg.Events.Refreshes = refreshes
+		in := start(t, cfg)
+		bob := in.createBob(t)
+		stream := in.events.Subscribe(in.owner.AuthID, event.Filter{}, nil)
+		for cseq := 1; cseq < 5; cseq += 2 {
+			if got := in.login(t, cseq, "password-1"); !strings.HasPrefix(got, "SIP/2.0 200") {
+				t.Fatal(got)
+			}
+		}
+		if err := (registrations{in.path}).EndAll(t.Context(), bob.ID); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		for len(want) > 0 {
+			e, err := stream.Next(ctx)
+			if err == nil && e.Type == event.EndpointCreated { // may still have been on its way
+				continue
+			}
+			if err != nil || e.Type != want[0] {
+				t.Fatalf("with refreshes %t: %s %v, want %s", refreshes, e.Type, err, want[0])
+			}
+			want = want[1:]
+		}
 	}
 }
