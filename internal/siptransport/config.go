@@ -21,6 +21,7 @@ func (c *Config) setDefaults() {
 	c.SendBuffer = cmp.Or(c.SendBuffer, 2<<20)
 	c.RefuseAfter = cmp.Or(c.RefuseAfter, refuseAfter)
 	c.DropAfter = cmp.Or(c.DropAfter, t1)
+	c.OverloadAfter = cmp.Or(c.OverloadAfter, t1)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 200_000)
 	c.QueueBytes = cmp.Or(c.QueueBytes, 256<<10)
 	c.PingInterval = max(cmp.Or(c.PingInterval, 30*time.Second), 0)

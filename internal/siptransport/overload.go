@@ -18,17 +18,40 @@ import (
 //     and dropped if it begins something, but for one in a batch, which is
 //     answered, so that its sender knows and goes elsewhere.
 //
+// A process that stood still for a moment is not overloaded, and catches up: that
+// holds once datagrams have come late for a while (see backlog).
+//
 // What does not fit into the buffer any more the kernel drops; Stats counts it.
 const (
 	t1          = 500 * time.Millisecond
 	refuseAfter = t1 / 2
 )
 
+// backlog knows since when a worker's datagrams come late. Times are those of
+// Transport.now.
+type backlog struct{ since, latest int64 }
+
+// lasts takes in whether a datagram has come late, and reports whether they have
+// done so for as long as patience, and go on to: with no pause of twice that.
+func (b *backlog) lasts(late bool, now int64, patience time.Duration) bool {
+	if b.since != 0 && now-b.latest > 2*int64(patience) {
+		b.since = 0
+	}
+	if late {
+		if b.since == 0 {
+			b.since = now
+		}
+		b.latest = now
+	}
+	return b.since != 0 && b.latest-b.since >= int64(patience)
+}
+
 // overdue reports whether a datagram is not to be handled because of how long it
 // has waited, and does what is to be done with it instead.
-func (w *worker) overdue(data []byte, waited time.Duration, flow sip.Flow) bool {
+func (w *worker) overdue(data []byte, now int64, waited time.Duration, flow sip.Flow) bool {
 	t := w.l.t
-	if waited <= t.cfg.RefuseAfter || waited <= t.cfg.DropAfter && !beginsWork(data) {
+	late := waited > t.cfg.RefuseAfter
+	if !w.backlog.lasts(late, now, t.cfg.OverloadAfter) || !late || waited <= t.cfg.DropAfter && !beginsWork(data) {
 		return false
 	}
 	if waited > t.cfg.DropAfter || w.refused || w.msg.Parse(data) != nil {

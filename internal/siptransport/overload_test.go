@@ -54,8 +54,9 @@ func TestOverdue(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, h := listening(t, Config{})
-			w.datagram([]byte(tc.msg), peer, 0, tc.waited)
-			w.datagram([]byte(tc.msg), peer, 0, tc.waited)
+			w.backlog = backlog{1, int64(time.Hour)} // for an hour
+			w.datagram([]byte(tc.msg), peer, int64(time.Hour), tc.waited)
+			w.datagram([]byte(tc.msg), peer, int64(time.Hour), tc.waited)
 			close(h.events)
 			var got []string
 			for e := range h.events {
@@ -72,13 +73,42 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
+// Only a backlog that lasts is an overload.
+func TestBacklog(t *testing.T) {
+	const at, step = int64(time.Hour), int64(t1 / 4)
+	for name, tc := range map[string]struct{ late, want string }{
+		"a pause of the process":    {"L.........L....", "..............."},
+		"it lasts":                  {"LLLLLLL", "....###"},
+		"with moments in between":   {"L..L..L..L", "......####"},
+		"it is over":                {"LLLLLL..........L", "....##########..."},
+		"and comes again at once":   {"LLLLL.......L", "....#########"},
+		"nothing comes for a while": {"LLLL                  LLLLL", "....                  ....#"},
+	} {
+		var b backlog
+		var got strings.Builder
+		for i, c := range tc.late {
+			switch {
+			case c == ' ':
+				got.WriteByte(' ')
+			case b.lasts(c == 'L', at+int64(i)*step, t1):
+				got.WriteByte('#')
+			default:
+				got.WriteByte('.')
+			}
+		}
+		if got.String() != tc.want {
+			t.Errorf("%s: %s is judged\n%s, want\n%s", name, tc.late, got.String(), tc.want)
+		}
+	}
+}
+
 // The decision is made by the kernel's times of arrival.
 func TestOverdueByArrival(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the kernel tells no times of arrival here")
 	}
 	s := start(t, []Listener{listen(sip.UDP, "127.0.0.1")}, func(c *Config) {
-		c.RefuseAfter, c.DropAfter = time.Nanosecond, time.Hour
+		c.RefuseAfter, c.DropAfter, c.OverloadAfter = time.Nanosecond, time.Hour, -1
 	})
 	p := s.peer(0, sip.UDP)
 	p.send(options("UDP", "a"))

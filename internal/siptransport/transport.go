@@ -80,8 +80,9 @@ type Config struct {
 	SendBuffer    int // the same for sending: 2 MiB
 
 	// Datagrams that have waited in the kernel for longer are refused when they
-	// begin something, or dropped, whatever they are: 250 ms, 500 ms.
-	RefuseAfter, DropAfter time.Duration
+	// begin something, or dropped, whatever they are: 250 ms, 500 ms. Neither
+	// happens before they have come late for some time: 500 ms.
+	RefuseAfter, DropAfter, OverloadAfter time.Duration
 
 	MaxConnections int // of all listeners: 200,000
 	QueueBytes     int // that one connection may have waiting to be sent: 256 KiB

@@ -33,6 +33,7 @@ type worker struct {
 	// lets Send find the worker it is most likely called by.
 	serving atomic.Uint64
 	answers *bundle
+	backlog backlog
 	refused bool // one datagram of this batch, see overdue
 }
 
@@ -122,7 +123,7 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64, waited ti
 		return
 	}
 	flow := sip.Flow{Transport: sip.UDP, Listener: w.l.index, Remote: from}
-	if w.overdue(data, waited, flow) {
+	if w.overdue(data, now, waited, flow) {
 		return
 	}
 	w.serving.Store(remoteHash(from))
