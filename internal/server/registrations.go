@@ -78,15 +78,15 @@ func (s *Server) changed(ctx context.Context, c account.Change) {
 		return
 	}
 	s.path.proxy.EndOf(c.Before.ID, sipproxy.EndWithCredentials) // while there still is a way to the devices
-	reason := "deactivated"                                      // a subscriber who knows the new password may return
-	if _, there := s.path.directory.ByID(c.Before.ID); !there {
-		reason = "noresource"
-	}
-	s.path.notifier.End(location.Key(c.Before.ID), reason)
 	ended, err := s.path.index.EndAll(ctx, location.Key(c.Before.ID), location.CredentialsChanged)
 	if err != nil {
 		s.logger.Error("bindings made with the old password could not be ended", "endpoint_id", c.Before.ID.String(), "error", err)
 	}
+	reason := "deactivated" // a subscriber who knows the new password may return
+	if _, there := s.path.directory.ByID(c.Before.ID); !there {
+		reason = "noresource"
+	}
+	s.path.notifier.End(location.Key(c.Before.ID), reason)
 	s.path.closeFlows(ended)
 }
 
@@ -129,11 +129,11 @@ func (s *Server) accountChanged(ctx context.Context, c account.AccountChange) {
 		if !ok || e.Owner != c.After.AuthID && e.Main != c.After.AuthID {
 			continue
 		}
-		s.path.notifier.End(key, "rejected")
 		ended, err := s.path.index.EndAll(ctx, key, location.Deactivated)
 		if err != nil {
 			s.logger.Error("bindings of a disabled account could not be ended", "endpoint_id", e.ID.String(), "error", err)
 		}
+		s.path.notifier.End(key, "rejected")
 		s.path.closeFlows(ended)
 	}
 }
