@@ -24,6 +24,7 @@ type Account struct {
 	Enabled     bool
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
+	LastUsed    time.Time // its key, to the minute; zero: never
 }
 
 // Main returns the auth_id of the main account it belongs to: its own, or its

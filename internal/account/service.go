@@ -17,6 +17,7 @@ type Service struct {
 	keys    *Keys
 	domains []string // lower case, the first is the default
 	now     func() time.Time
+	uses    uses
 }
 
 // NewService makes a Service for the server's SIP domains, of which the first
@@ -58,16 +59,16 @@ func (s *Service) Authenticate(ctx context.Context, authID, token string) (Accou
 	if !a.Enabled {
 		return Account{}, ErrUnauthorized
 	}
-	if a.Parent == "" {
-		return a, nil
+	if a.Parent != "" {
+		parent, err := s.store.Account(ctx, a.Parent)
+		if err != nil {
+			return Account{}, fmt.Errorf("authenticate: %w", err)
+		}
+		if !parent.Enabled {
+			return Account{}, ErrUnauthorized
+		}
 	}
-	parent, err := s.store.Account(ctx, a.Parent)
-	if err != nil {
-		return Account{}, fmt.Errorf("authenticate: %w", err)
-	}
-	if !parent.Enabled {
-		return Account{}, ErrUnauthorized
-	}
+	s.uses.note(a, s.time())
 	return a, nil
 }
 

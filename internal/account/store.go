@@ -165,6 +165,9 @@ type Store interface {
 	Endpoints(ctx context.Context, owner string, q EndpointQuery) ([]Endpoint, int, error)
 	// EndpointNamed finds an endpoint by its username as it is spelt.
 	EndpointNamed(ctx context.Context, domain, username string) (Endpoint, error)
+	// SaveUses stores when accounts' keys were used, by auth_id, where that is
+	// later than what is stored.
+	SaveUses(ctx context.Context, at map[string]time.Time) error
 	// SetRegistered says whether an endpoint has a live binding, for the
 	// filter of Endpoints; of those that the store has not passed on yet it
 	// may know nothing. It waits for nothing.

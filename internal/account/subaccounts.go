@@ -108,7 +108,8 @@ func (s *Service) SubAccount(ctx context.Context, parent Account, id string) (Ac
 	if parent.Parent != "" {
 		return Account{}, ErrMainOnly
 	}
-	return subAccount(ctx, s.store, parent, id)
+	a, err := subAccount(ctx, s.store, parent, id)
+	return s.uses.with(a)[0], err
 }
 
 func subAccount(ctx context.Context, r Reader, parent Account, id string) (a Account, err error) {
@@ -136,7 +137,7 @@ func (s *Service) SubAccounts(ctx context.Context, parent Account, q SubAccountQ
 	if err != nil {
 		return nil, 0, fmt.Errorf("list sub-accounts: %w", err)
 	}
-	return page, total, nil
+	return s.uses.with(page...), total, nil
 }
 
 // UpdateSubAccount changes a sub-account of the main account: all of the spec
@@ -164,7 +165,7 @@ func (s *Service) UpdateSubAccount(ctx context.Context, parent Account, id strin
 	if err != nil {
 		return Account{}, fmt.Errorf("update sub-account: %w", err)
 	}
-	return after, nil
+	return s.uses.with(after)[0], nil
 }
 
 // DeleteSubAccount deletes a sub-account with its applications. While it owns

@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -105,4 +106,62 @@ func TestDeleteSubAccount(t *testing.T) {
 	if _, err := w.Endpoint(t.Context(), w.main, mains.ID); err != nil {
 		t.Errorf("the main account's endpoint: %v", err)
 	}
+}
+
+// A key's use is seen at once, stored once in a minute, and not lost when the
+// store has no room for it.
+func TestLastUsed(t *testing.T) {
+	w := newWorld(t)
+	w.now = w.now.Truncate(time.Second) // as times are kept
+	use := func() {
+		t.Helper()
+		if _, err := w.Authenticate(t.Context(), w.sub.AuthID, w.token[w.sub.AuthID]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := func(want time.Time) {
+		t.Helper()
+		one, err := w.SubAccount(t.Context(), w.main, w.sub.AuthID)
+		list, _, errList := w.SubAccounts(t.Context(), w.main, account.SubAccountQuery{Limit: 1})
+		if err := errors.Join(err, errList); err != nil || !one.LastUsed.Equal(want) || !list[0].LastUsed.Equal(want) {
+			t.Errorf("used %v, in the list %v, %v, want %v", one.LastUsed, list[0].LastUsed, err, want)
+		}
+	}
+	stored := func(want time.Time) {
+		t.Helper()
+		if a, err := w.store.Account(t.Context(), w.sub.AuthID); err != nil || !a.LastUsed.Equal(want) {
+			t.Errorf("stored is %v, %v, want %v", a.LastUsed, err, want)
+		}
+	}
+	seen(time.Time{})
+	first := w.now
+	use()
+	seen(first)
+	stored(time.Time{})
+	w.now = w.now.Add(59 * time.Second)
+	use()
+	seen(first)
+	if err := w.SaveUses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored(first)
+	use()
+	seen(first)
+	w.now = first.Add(time.Minute)
+	use()
+	seen(w.now)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.SaveUses(ended); err == nil {
+		t.Error("saved nowhere")
+	}
+	stored(first)
+	if err := w.SaveUses(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored(w.now)
+	if _, err := w.Authenticate(t.Context(), w.sub.AuthID, "wrong"); err == nil {
+		t.Error("a wrong token works")
+	}
+	seen(w.now)
 }

@@ -91,6 +91,9 @@ func newSubAccountJSON(r *request, a account.Account) subAccountJSON {
 		CreatedAt: timestamp(a.CreatedAt), UpdatedAt: timestamp(a.UpdatedAt),
 		Account: accountPath(a.Parent), ResourceURI: accountPath(a.Parent) + "Subaccount/" + a.AuthID + "/",
 	}
+	if !a.LastUsed.IsZero() {
+		out.LastUsed = orNull(timestamp(a.LastUsed))
+	}
 	if a.Permissions != "" {
 		out.Permissions = json.RawMessage(a.Permissions)
 	}

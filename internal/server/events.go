@@ -89,17 +89,28 @@ func (e eventStreams) Subscribe(authID string, filter event.Filter, after *event
 // retainEvents is how often old events are looked for.
 const retainEvents = time.Minute
 
+// saveUses stores when keys were used.
+func (s *Server) saveUses(ctx context.Context) {
+	if err := s.accounts.SaveUses(ctx); err != nil && ctx.Err() == nil {
+		s.logger.Warn("when keys were used cannot be stored yet", "error", err)
+	}
+}
+
 // sweepEvents removes old events while no new ones come, and old answers to
-// requests with an Idempotency-Key.
+// requests with an Idempotency-Key, and stores when keys were used.
 func (s *Server) sweepEvents(ctx context.Context) error {
 	tick := time.NewTicker(retainEvents)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+			defer cancel()
+			s.saveUses(last)
 			return nil
 		case <-tick.C:
 			s.events.Retain()
+			s.saveUses(ctx)
 			if err := s.store.DropAnswers(ctx, time.Now()); err != nil && ctx.Err() == nil {
 				s.logger.Warn("old answers cannot be dropped yet", "error", err)
 			}

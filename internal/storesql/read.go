@@ -16,7 +16,7 @@ type reader struct {
 }
 
 const (
-	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit, limits`
+	accountColumns  = `auth_id, parent, name, enabled, created_at, updated_at, id, email, phone, description, permissions, rate_limit, limits, last_used`
 	endpointColumns = `id, owner, main, username, domain, alias, application, allow_voice, allow_message, allow_video,
 		allow_same_domain, allow_other_domains, allow_phones, allow_apps, max_contacts, expires_at, secret, created_at, updated_at, limits, previous_secret, previous_until`
 	applicationColumns = `id, owner, name, answer_url, answer_method, fallback_url, fallback_method, hangup_url, hangup_method,
@@ -28,10 +28,14 @@ func scanAccount(row scanner, more ...any) (a account.Account, err error) {
 	var parent sql.NullString
 	var created, updated int64
 	var limits string
+	var used sql.NullInt64
 	err = row.Scan(append([]any{&a.AuthID, &parent, &a.Name, &a.Enabled, &created, &updated,
-		&a.ID, &a.Email, &a.Phone, &a.Description, &a.Permissions, &a.RateLimit, &limits}, more...)...)
+		&a.ID, &a.Email, &a.Phone, &a.Description, &a.Permissions, &a.RateLimit, &limits, &used}, more...)...)
 	if err != nil {
 		return a, err
+	}
+	if used.Valid {
+		a.LastUsed = utc(used.Int64)
 	}
 	a.Limits, err = account.ParseLimits(limits)
 	a.Parent, a.CreatedAt, a.UpdatedAt = parent.String, utc(created), utc(updated)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -110,6 +112,29 @@ func (s *Store) update(ctx context.Context, f func(context.Context, *tx) error) 
 		return t.part(ctx, f)
 	}
 	return s.writer.update(ctx, f)
+}
+
+// maxUses is how many uses of keys one transaction stores.
+const maxUses = 500
+
+// SaveUses stores when accounts' keys were used. Nobody is told: it is no change.
+func (s *Store) SaveUses(ctx context.Context, at map[string]time.Time) error {
+	for some := range slices.Chunk(slices.Collect(maps.Keys(at)), maxUses) {
+		err := s.update(ctx, func(ctx context.Context, t *tx) error {
+			for _, id := range some {
+				_, err := t.exec(ctx, `UPDATE accounts SET last_used = ? WHERE auth_id = ? AND (last_used IS NULL OR last_used < ?)`,
+					at[id].Unix(), id, at[id].Unix())
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Subscribe registers f for every committed change.

@@ -62,9 +62,9 @@ func (t *tx) part(ctx context.Context, f func(context.Context, *tx) error) error
 func (t *tx) InsertAccount(ctx context.Context, a account.Account, token string) error {
 	t.forget()
 	hash := t.keys.HashToken(token)
-	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err := t.exec(ctx, `INSERT INTO accounts (`+accountColumns+`, token_hash, token) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		a.AuthID, null(a.Parent), a.Name, a.Enabled, a.CreatedAt.Unix(), a.UpdatedAt.Unix(),
-		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, a.Limits.Text(), hash[:], t.keys.SealToken(a.AuthID, token))
+		a.ID, a.Email, a.Phone, a.Description, a.Permissions, a.RateLimit, a.Limits.Text(), nullTime(a.LastUsed), hash[:], t.keys.SealToken(a.AuthID, token))
 	switch {
 	case t.taken(err, ""):
 		return account.ErrDuplicate

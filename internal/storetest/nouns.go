@@ -295,3 +295,21 @@ func takenUsernames(t *testing.T, s *suite) {
 		}
 	}
 }
+
+// usesOfKeys: the latest counts, whoever stores it, and it is no change.
+func usesOfKeys(t *testing.T, s *suite) {
+	main, sub := s.account(t, "MA_AAAAAAAA", ""), s.account(t, "SA_BBBBBBBB", "MA_AAAAAAAA")
+	s.SubscribeAccounts(func(c account.AccountChange) { t.Errorf("told: %+v", c) })
+	for _, minutes := range []time.Duration{5, 7, 6} {
+		at := map[string]time.Time{sub.AuthID: birth.Add(minutes * time.Minute), "SA_NOBODY00": birth}
+		if err := s.SaveUses(t.Context(), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sub.LastUsed = birth.Add(7 * time.Minute)
+	for _, want := range []account.Account{main, sub} {
+		if got, err := s.Account(t.Context(), want.AuthID); err != nil || got != want {
+			t.Errorf("%+v, %v, want %+v", got, err, want)
+		}
+	}
+}

@@ -30,6 +30,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Opener) {
 		{"one application is the default", defaultApplications},
 		{"lists of applications", applicationPages},
 		{"lists of sub-accounts", subAccountPages},
+		{"when keys were used", usesOfKeys},
 		{"changes of accounts are told", accountFeed},
 		{"endpoints of one kind", kinds},
 		{"an endpoint comes back as it was put", endpointRoundTrip},
