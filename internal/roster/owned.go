@@ -15,6 +15,14 @@ func (b bitmap) has(place int) bool { return b[place/64]>>(place%64)&1 != 0 }
 func (b bitmap) add(place int)      { b[place/64] |= 1 << (place % 64) }
 func (b bitmap) drop(place int)     { b[place/64] &^= 1 << (place % 64) }
 
+func (b bitmap) set(place int, is bool) {
+	if is {
+		b.add(place)
+	} else {
+		b.drop(place)
+	}
+}
+
 func (b bitmap) count() (n int) {
 	for _, word := range b {
 		n += bits.OnesCount64(word)
@@ -29,9 +37,11 @@ type owned struct {
 	count     int
 	ids       []account.EndpointID
 	slots     []uint32 // in Roster.registered
+	runs      []uint32 // the first slot of each 64 places whose slots follow each other, else noRun
 	usernames texts    // lower case
 	aliases   texts
 	apps      []uint32 // in Roster.apps; 0: none
+	attached  bitmap   // those that have one
 
 	byUsername, byAlias sorted
 }
@@ -40,15 +50,30 @@ type owned struct {
 func (o *owned) append(r *Roster, e account.Endpoint) {
 	place := len(o.ids)
 	o.ids = append(o.ids, e.ID)
-	o.slots = append(o.slots, r.registered.add(e.ID))
+	o.addSlot(r.registered.add(e.ID))
 	o.usernames.append(strings.ToLower(e.Username))
 	o.aliases.append(e.Alias)
 	o.apps = append(o.apps, r.apps.take(e.Application))
 	if place/64 == len(o.live) {
-		o.live = append(o.live, 0)
+		o.live, o.attached = append(o.live, 0), append(o.attached, 0)
 	}
 	o.live.add(place)
+	o.attached.set(place, e.Application != "")
 	o.count++
+}
+
+const noRun = ^uint32(0)
+
+// addSlot gives the next place its slot. Those of 64 endpoints that were made one
+// after the other are read at once.
+func (o *owned) addSlot(slot uint32) {
+	at, run := len(o.slots)%64, len(o.slots)/64
+	o.slots = append(o.slots, slot)
+	if at == 0 {
+		o.runs = append(o.runs, slot)
+	} else if slot != o.runs[run]+uint32(at) {
+		o.runs[run] = noRun
+	}
 }
 
 // sort sorts in all that was appended.
@@ -76,6 +101,7 @@ func (o *owned) put(r *Roster, e account.Endpoint) {
 	}
 	before := o.apps[place]
 	o.apps[place] = r.apps.take(e.Application)
+	o.attached.set(place, e.Application != "")
 	r.apps.release(before)
 }
 
@@ -112,21 +138,24 @@ func (o *owned) place(e account.Endpoint) (place int, ok bool) {
 // compact closes the places of those that are gone.
 func (o *owned) compact() {
 	n := 0
-	moved := make([]int32, len(o.ids))
+	moved, slots := make([]int32, len(o.ids)), o.slots
+	o.slots, o.runs = make([]uint32, 0, o.count), nil
 	for place := range o.ids {
 		if !o.live.has(place) {
 			continue
 		}
 		moved[place] = int32(n)
-		o.ids[n], o.slots[n], o.apps[n] = o.ids[place], o.slots[place], o.apps[place]
+		o.ids[n], o.apps[n] = o.ids[place], o.apps[place]
+		o.addSlot(slots[place])
 		n++
 	}
-	o.ids, o.slots, o.apps = slices.Clone(o.ids[:n]), slices.Clone(o.slots[:n]), slices.Clone(o.apps[:n])
+	o.ids, o.apps = slices.Clone(o.ids[:n]), slices.Clone(o.apps[:n])
 	live := func(place int32) bool { return o.live.has(int(place)) }
 	o.usernames, o.aliases = o.usernames.kept(live), o.aliases.kept(live)
-	o.live = make(bitmap, (n+63)/64)
+	o.live, o.attached = make(bitmap, (n+63)/64), make(bitmap, (n+63)/64)
 	for place := range n {
 		o.live.add(place)
+		o.attached.set(place, o.apps[place] != 0)
 	}
 	o.byUsername.move(moved)
 	o.byAlias.move(moved)
@@ -145,11 +174,16 @@ func (o *owned) find(r *Roster, q account.EndpointQuery) (set bitmap, total int)
 		}
 	}
 	if q.ApplicationIsNull.Set {
-		f.narrow(func(i int) uint64 { return equal(o.apps[i*64:], 0) ^ not(q.ApplicationIsNull.Value) })
+		f.narrow(func(i int) uint64 { return ^o.attached[i] ^ not(q.ApplicationIsNull.Value) })
 	}
 	if q.Registered.Set {
 		pages := r.registered.pages.Load()
-		f.narrow(func(i int) uint64 { return pages.mask(o.slots[i*64:]) ^ not(q.Registered.Value) })
+		f.narrow(func(i int) uint64 {
+			if slots := o.slots[i*64:]; o.runs[i] == noRun || len(slots) < 64 {
+				return pages.mask(slots) ^ not(q.Registered.Value)
+			}
+			return pages.run(o.runs[i]) ^ not(q.Registered.Value)
+		})
 	}
 	if f.whole {
 		return f.set, o.count

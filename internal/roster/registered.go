@@ -49,6 +49,18 @@ func (p *pages) mask(slots []uint32) (mask uint64) {
 	return mask
 }
 
+// run is mask for 64 slots that follow each other.
+func (p *pages) run(first uint32) uint64 {
+	word, _ := p.word(first)
+	shift := first % 64
+	mask := word.Load() >> shift
+	if shift > 0 {
+		word, _ = p.word(first + 63)
+		mask |= word.Load() << (64 - shift)
+	}
+	return mask
+}
+
 func (r *registered) init() {
 	r.pages.Store(&pages{})
 	r.free, r.next = nil, 0

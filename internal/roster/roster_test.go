@@ -98,6 +98,9 @@ func TestAgainstAModel(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		m := &model{registered: map[account.EndpointID]bool{}}
 		r := New()
+		for n := range 400 { // made one after the other, but for the first few
+			m.all = append(m.all, endpoint(10_000+n, []string{"A", "B"}[min(n/int(7+seed), 1)], fmt.Sprintf("row%d", n)))
+		}
 		for n := range 200 { // before it is loaded
 			m.change(rng, n)
 		}

@@ -28,6 +28,7 @@ func (s *Store) Endpoints(ctx context.Context, owner string, q account.EndpointQ
 		numbers[i], place[id] = int64(id), i
 	}
 	in, arg := s.list(numbers)
+	page = make([]account.Endpoint, 0, len(ids))
 	err = s.each(ctx, func(row scanner) error {
 		e, err := s.scanEndpoint(row)
 		page = append(page, e)
