@@ -5,7 +5,7 @@ GO       ?= go
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 100000x
 
-.PHONY: run build test check docs peers bench bench-journals bench-limits fuzz clean
+.PHONY: run build test check docs peers bench bench-api bench-journals bench-limits fuzz clean
 
 run: build
 	./bin/onhook dev
@@ -46,6 +46,10 @@ bench:
 # Writes docs/limits.md: overload, a restart under load, memory. Some ten minutes.
 bench-limits:
 	$(GO) run ./bench -limits -out docs/limits.md
+
+# Writes docs/performance-api.md: the API over a million endpoints, with both databases. Some five minutes.
+bench-api:
+	$(GO) run ./bench -api -out docs/performance-api.md
 
 # Writes docs/journals.md: the engines of the binding journal compared.
 bench-journals:

@@ -28,6 +28,7 @@ import (
 const (
 	importers  = 2 // bulk requests under way
 	bulkRows   = 1000
+	fileRows   = 50_000 // imported by the command, into the full table
 	creators   = 16
 	createTime = 8 * time.Second
 	lookers    = 4 // clients that retrieve
@@ -41,6 +42,9 @@ type apiFigures struct {
 	endpoints  int
 	registered int
 	imported   float64 // rows/s
+	importEnd  float64 // rows/s of the last tenth
+	byFile     float64 // rows/s of the command
+	delay      delayResult
 	started    time.Duration
 	created    float64 // per second
 	creation   []time.Duration
@@ -117,27 +121,30 @@ func measureStore(s settings, dir, binary, store string) (f *apiFigures, err err
 	}
 	defer func() { err = errors.Join(err, t.stop()) }()
 	f = &apiFigures{store: store, endpoints: s.endpoints}
-	if f.imported, err = t.importAll(s.endpoints); err != nil {
-		return nil, err
-	}
-	if err := t.restart(f); err != nil {
-		return nil, err
-	}
-	if f.registered = min(s.users, s.endpoints); f.registered > 0 {
-		gen, err := newGenerator(t.server, f.registered, s.window)
-		if err != nil {
-			return nil, err
-		}
-		err = gen.registerAll(0)
-		gen.close()
-		if err != nil {
+	for _, measure := range []func(*apiFigures, settings) error{
+		t.importAll, t.restart, t.registrations, t.reads, t.importFile, t.creations,
+	} {
+		if err := measure(f, s); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.reads(f); err != nil {
-		return nil, err
+	return f, nil
+}
+
+// registrations registers some of the endpoints, while a client follows.
+func (t *apiTarget) registrations(f *apiFigures, s settings) (err error) {
+	if f.registered = min(s.users, s.endpoints); f.registered == 0 {
+		return nil
 	}
-	return f, t.creations(f)
+	if f.delay, err = measureDelay(t.server, t.devInfo, min(delayUsers, f.registered), s.window); err != nil {
+		return err
+	}
+	gen, err := newGenerator(t.server, f.registered, s.window)
+	if err != nil {
+		return err
+	}
+	defer gen.close()
+	return gen.registerAll(0)
 }
 
 // startAPI starts onhook serve on a database.
@@ -196,7 +203,7 @@ func (t *apiTarget) serve(udp *net.UDPAddr) error {
 }
 
 // restart measures how long the server takes to know everything again.
-func (t *apiTarget) restart(f *apiFigures) error {
+func (t *apiTarget) restart(f *apiFigures, _ settings) error {
 	if err := t.stop(); err != nil {
 		return err
 	}
@@ -207,6 +214,11 @@ func (t *apiTarget) restart(f *apiFigures) error {
 	f.started = time.Since(start)
 	return nil
 }
+
+// errTooMany is a request over the rate of its account.
+var errTooMany = errors.New("too many requests for one account")
+
+const tooManyPause = 50 * time.Millisecond
 
 // do makes a request and decodes the answer; the status must be the wanted one.
 func (t *apiTarget) do(method, path string, body []byte, status int, answer any) error {
@@ -225,6 +237,9 @@ func (t *apiTarget) do(method, path string, body []byte, status int, answer any)
 	if err != nil {
 		return err
 	}
+	if resp.StatusCode == http.StatusTooManyRequests {
+		return errTooMany
+	}
 	if resp.StatusCode != status {
 		return fmt.Errorf("%s %s: %s: %.300s", method, path, resp.Status, text)
 	}
@@ -232,32 +247,6 @@ func (t *apiTarget) do(method, path string, body []byte, status int, answer any)
 		return nil
 	}
 	return json.Unmarshal(text, answer)
-}
-
-// importAll makes the endpoints through the bulk resource.
-func (t *apiTarget) importAll(n int) (rate float64, err error) {
-	var next atomic.Int64
-	start := time.Now()
-	err = together(importers, func(int) error {
-		for {
-			at := int(next.Add(bulkRows)) - bulkRows
-			if at >= n {
-				return nil
-			}
-			objects := make([]map[string]string, 0, bulkRows)
-			for i := at; i < min(at+bulkRows, n); i++ {
-				objects = append(objects, map[string]string{"username": userName(i), "password": password, "alias": "Phone " + strconv.Itoa(i)})
-			}
-			body, err := json.Marshal(map[string]any{"objects": objects})
-			if err != nil {
-				return err
-			}
-			if err := t.do("POST", "Endpoint/bulk", body, http.StatusCreated, nil); err != nil {
-				return err
-			}
-		}
-	})
-	return float64(n) / time.Since(start).Seconds(), err
 }
 
 // together runs f at the same time, and returns the first error.
@@ -283,7 +272,12 @@ func during(length time.Duration, n int, f func(run int) error) (times []time.Du
 			if start.Sub(begin) > length {
 				return nil
 			}
-			if err := f(int(run.Add(1))); err != nil {
+			err := f(int(run.Add(1)))
+			if errors.Is(err, errTooMany) { // of one account; does not count
+				time.Sleep(tooManyPause)
+				continue
+			}
+			if err != nil {
 				return err
 			}
 			all[i] = append(all[i], time.Since(start))
@@ -296,7 +290,7 @@ func during(length time.Duration, n int, f func(run int) error) (times []time.Du
 }
 
 // creations measures endpoints that are made one by one.
-func (t *apiTarget) creations(f *apiFigures) (err error) {
+func (t *apiTarget) creations(f *apiFigures, _ settings) (err error) {
 	f.creation, f.created, err = during(createTime, creators, func(run int) error {
 		body := fmt.Sprintf(`{"username":"new%d","password":%q}`, run, password)
 		return t.do("POST", "Endpoint/", []byte(body), http.StatusCreated, nil)
@@ -305,7 +299,7 @@ func (t *apiTarget) creations(f *apiFigures) (err error) {
 }
 
 // reads measures retrievals of endpoints all over the table, and lists.
-func (t *apiTarget) reads(f *apiFigures) (err error) {
+func (t *apiTarget) reads(f *apiFigures, _ settings) (err error) {
 	var page struct {
 		Objects []struct {
 			ID string `json:"endpoint_id"`

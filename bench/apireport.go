@@ -17,7 +17,7 @@ type apiReport struct {
 
 func (r *apiReport) markdown() string {
 	var b strings.Builder
-	b.WriteString("# Performance of the API\n\nWritten by `go run ./bench -api`: repeat it on your machine.\n\n")
+	b.WriteString("# Performance of the API\n\nWritten by `make bench-api`: repeat it on your machine. What a registration and a call cost is in [performance.md](performance.md).\n\n")
 	row := func(what string, of func(*apiFigures) string) {
 		fmt.Fprintf(&b, "| %s |", what)
 		for _, f := range r.stores {
@@ -30,13 +30,22 @@ func (r *apiReport) markdown() string {
 	row("endpoints, all of one account", func(f *apiFigures) string { return fmt.Sprint(f.endpoints) })
 	row("of which registered", func(f *apiFigures) string { return fmt.Sprint(f.registered) })
 	row(fmt.Sprintf("import through `Endpoint/bulk`, %d at a time, %d clients", bulkRows, importers),
-		func(f *apiFigures) string { return fmt.Sprintf("**%.0f/s**", f.imported) })
+		func(f *apiFigures) string {
+			return fmt.Sprintf("**%.0f/s**, of the last tenth %.0f/s", f.imported, f.importEnd)
+		})
+	row(fmt.Sprintf("`onhook endpoint import` of %d more, checked first", fileRows), func(f *apiFigures) string { return fmt.Sprintf("**%.0f/s**", f.byFile) })
 	row("start with all of them", func(f *apiFigures) string { return fmt.Sprintf("%.1f s", f.started.Seconds()) })
 	row(fmt.Sprintf("creations one by one, %d clients", creators), func(f *apiFigures) string {
 		return fmt.Sprintf("**%.0f/s**, p50 %s, p99 %s", f.created, milli(quantile(f.creation, 0.5)), milli(quantile(f.creation, 0.99)))
 	})
 	row(fmt.Sprintf("retrievals, %d clients", lookers), func(f *apiFigures) string {
 		return fmt.Sprintf("%.0f/s, p50 %s, **p99 %s**", f.retrieved, milli(quantile(f.retrieval, 0.5)), milli(quantile(f.retrieval, 0.99)))
+	})
+	row(fmt.Sprintf("from a REGISTER to its event in a stream, at %d/s", delayRate), func(f *apiFigures) string {
+		if len(f.delay.delays) == 0 {
+			return "not measured"
+		}
+		return fmt.Sprintf("p50 %s, **p99 %s**", milli(quantile(f.delay.delays, 0.5)), milli(quantile(f.delay.delays, 0.99)))
 	})
 	b.WriteString("\nLists of 20, one after the other: p50, **p99** of the whole request, with how many match.\n\n")
 	row("filter", func(f *apiFigures) string { return f.store })

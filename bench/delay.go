@@ -29,7 +29,13 @@ func eventDelay(s settings, dir string) (r delayResult, err error) {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, srv.stop()) }()
-	gen, err := newGenerator(srv, delayUsers, s.window)
+	return measureDelay(srv, info, delayUsers, s.window)
+}
+
+// measureDelay registers endpoints that are not registered yet, one after the
+// other, while a client follows the events.
+func measureDelay(srv *server, info devInfo, users, window int) (r delayResult, err error) {
+	gen, err := newGenerator(srv, users, window)
 	if err != nil {
 		return r, err
 	}
@@ -48,7 +54,7 @@ func eventDelay(s settings, dir string) (r delayResult, err error) {
 		return r, errors.New("events: " + resp.Status)
 	}
 	arrived := make(chan map[string]time.Time, 1)
-	go func() { arrived <- arrivals(resp, delayUsers) }()
+	go func() { arrived <- arrivals(resp, users) }()
 	if err := gen.registerAll(delayRate); err != nil {
 		return r, err
 	}
