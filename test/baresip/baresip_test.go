@@ -60,13 +60,19 @@ func TestCallAcrossTransports(t *testing.T) {
 // dial lets alice call bob, who answers.
 func dial(t *testing.T, alice, bob *Phone) {
 	t.Helper()
+	call(t, alice, bob)
+	alice.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
+	bob.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
+}
+
+// call lets alice call bob.
+func call(t *testing.T, alice, bob *Phone) {
+	t.Helper()
 	// Each dials by the address it has registered at itself: the server knows
 	// its own addresses as its domain.
 	user := strings.TrimPrefix(bob.URI[:strings.IndexByte(bob.URI, '@')], "sip:")
 	_, host, _ := strings.Cut(alice.URI, "@")
 	alice.Command(t, "dial", "sip:"+user+"@"+host)
-	alice.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
-	bob.WaitEvent(t, "CALL_ESTABLISHED", callLimit)
 }
 
 // talk lets alice call bob until both have heard enough, and one of them hang up.

@@ -1,10 +1,17 @@
 package baresip
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"onhook/test/devserver"
+	"onhook/test/flows"
 )
 
 // The server is killed in the middle of a call and started again: the phones
@@ -49,4 +56,50 @@ func TestCallOutlivesKill(t *testing.T) {
 	if err != nil || record.Status != "completed" || record.Source != "Caller" || record.Codec == "" {
 		t.Errorf("record: %+v, %v", record, err)
 	}
+}
+
+// The server is killed while a phone rings, and started again: the caller hears
+// that the call is over, the other phone stops ringing, and there is a record.
+func TestRingingCallIsKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := devserver.StartIn(t, dir)
+	alice, a := register(t, s, "ba_ring_a", "udp", "")
+	bob, _ := register(t, s, "ba_ring_b", "udp", "")
+	call(t, alice, bob)
+	alice.WaitEvent(t, "CALL_RINGING", callLimit)
+	bob.WaitEvent(t, "CALL_INCOMING", callLimit)
+	if err := devserver.Until(callLimit, func() error { return holds(dir, "server.restarted") }); err != nil { // what would be said
+		t.Fatal(err)
+	}
+	s.Kill()
+	s = devserver.StartIn(t, dir)
+	if closed := alice.WaitEvent(t, "CALL_CLOSED", callLimit); !strings.Contains(closed.Param, "480") {
+		t.Errorf("the call ended with %q, want 480", closed.Param)
+	}
+	bob.WaitEvent(t, "CALL_CLOSED", callLimit)
+	var record map[string]any
+	err := devserver.Until(callLimit, func() (err error) {
+		record, err = flows.ServerAPI{Server: s}.LastRecord(a.ID)
+		return err
+	})
+	if err != nil || record["call_status"] != "failed" || record["reason"] != "server.restarted" {
+		t.Errorf("record: %v, %v", record, err)
+	}
+}
+
+// holds looks for a text in the files of a folder.
+func holds(dir, text string) error {
+	found := fmt.Errorf("no file in %s holds %q", dir, text)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if bytes.Contains(raw, []byte(text)) {
+			found = nil
+		}
+		return err
+	})
+	return errors.Join(found, err)
 }
