@@ -8,10 +8,13 @@ import (
 	"crypto/x509"
 	"math/big"
 	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
+
+	"onhook/internal/sip"
 )
 
 // RFC 5922 7.1 and 7.2: whom a certificate counts for.
@@ -122,4 +125,70 @@ func issue(t *testing.T, template, issuer *x509.Certificate, issuerKey *ecdsa.Pr
 		t.Fatal(err)
 	}
 	return cert, key
+}
+
+// A client that is asked may show who it is; one that shows nothing that counts
+// goes on all the same, and nobody else is asked. A server that was dialled by its
+// domain is that domain.
+func TestCertified(t *testing.T) {
+	root, rootKey := issue(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	forged, forgedKey := issue(t, &x509.Certificate{DNSNames: []string{"sip.test"}}, root, rootKey) // whose authority nobody knows
+	for _, c := range []struct {
+		name  string
+		asked bool
+		shows []tls.Certificate
+		is    bool
+	}{
+		{"shown", true, []tls.Certificate{testCertificate()}, true},
+		{"nothing shown", true, nil, false},
+		{"shown and not trusted", true, []tls.Certificate{{Certificate: [][]byte{forged.Raw}, PrivateKey: forgedKey}}, false},
+		{"not asked for", false, []tls.Certificate{testCertificate()}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := start(t, []Listener{listen(sip.TLS, "127.0.0.1"), listen(sip.TCP, "127.0.0.1")}, func(cfg *Config) {
+				cfg.DialTLS = &tls.Config{RootCAs: testRoots()}
+				cfg.AskCertificate = func(source netip.Addr) bool { return c.asked && source.IsLoopback() }
+			})
+			asked := false
+			client := tls.Client(s.dialTCP(0), &tls.Config{RootCAs: testRoots(), ServerName: "sip.test",
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					if asked = true; len(c.shows) > 0 {
+						return &c.shows[0], nil
+					}
+					return &tls.Certificate{}, nil
+				}})
+			if _, err := client.Write([]byte(options("TLS", callID(1)))); err != nil {
+				t.Fatal(err)
+			}
+			flow := s.next(t, "message").flow
+			if asked != c.asked || s.Certified(flow, "SIP.test") != c.is || s.Certified(flow, "other.test") {
+				t.Errorf("asked %t, certified %t", asked, s.Certified(flow, "sip.test"))
+			}
+			plain := s.dialTCP(1)
+			if _, err := plain.Write([]byte(options("TCP", callID(2)))); err != nil {
+				t.Fatal(err)
+			}
+			if flow := s.next(t, "message").flow; s.Certified(flow, "sip.test") || s.Certified(sip.Flow{Transport: sip.UDP}, "sip.test") {
+				t.Error("certified without a certificate")
+			}
+		})
+	}
+	// To itself: the dialled end of the connection.
+	s := start(t, []Listener{listen(sip.TLS, "127.0.0.1")}, func(cfg *Config) { cfg.DialTLS = &tls.Config{RootCAs: testRoots()} })
+	s.answer = func(m *sip.Message, flow sip.Flow) {
+		if m.IsRequest() {
+			_ = s.Send(flow, []byte(answerTo(m)))
+		}
+	}
+	flow, err := s.Dial(sip.TLS, s.Addr(0), "sip.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(flow, []byte(options("TLS", callID(1)))); err != nil {
+		t.Fatal(err)
+	}
+	accepted, dialled := s.next(t, "message").flow, s.next(t, "message").flow
+	if dialled != flow || !s.Certified(flow, "sip.test") || s.Certified(flow, "other.test") || s.Certified(accepted, "sip.test") {
+		t.Error("a server that was dialled is not who it is")
+	}
 }

@@ -308,11 +308,16 @@ func (t *Transport) Watch(flow sip.Flow, silence time.Duration) {
 // client that was asked for one (Config.AskCertificate).
 func (t *Transport) Certified(flow sip.Flow, domain string) bool {
 	c := t.conns.get(flow)
-	if c == nil {
+	if c == nil || flow.Transport != sip.TLS {
 		return false
 	}
-	if c.dest != nil { // the handshake has checked it
-		return c.tls != nil && strings.EqualFold(cmp.Or(c.dest.serverName, flow.Remote.Addr().String()), domain)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state != ready:
+		return false
+	case c.dest != nil: // the handshake has checked it
+		return strings.EqualFold(cmp.Or(c.dest.serverName, flow.Remote.Addr().String()), domain)
 	}
 	return c.peer != nil && hasIdentity(c.peer, identities(c.peer), domain)
 }
