@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"onhook/internal/account"
 	"onhook/internal/location"
@@ -365,6 +366,54 @@ func TestTrunkLimitIncoming(t *testing.T) {
 		w.next(caller, "SIP/2.0 100")
 		w.next(deviceA, "INVITE")
 	})
+}
+
+// Calls that go on after a restart are counted on their trunk, whichever way they
+// came.
+func TestTrunkLimitAfterRestart(t *testing.T) {
+	for _, incoming := range []bool{true, false} {
+		withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
+			w.journalled()
+			if incoming {
+				m := parse(t, crlf(invite))
+				tx, _ := w.layer.Begin(m, udp(caller))
+				w.proxy.Forward(tx, m, udp(caller), Caller{Trunk: table.Lines()[0]}, routing.Decision{Allowed: true, Via: routing.ViaEndpoint,
+					Callee: routing.Endpoint{ID: 7, Username: "bob", Domain: "example.com"}, Targets: []location.Binding{binding(deviceA)}})
+				w.next(caller, "SIP/2.0 100")
+				w.receive(deviceA, response(w.next(deviceA, "INVITE"), 200, "a"))
+			} else {
+				w.dial(toNumber, table)
+				w.next(caller, "SIP/2.0 100")
+				w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
+			}
+			ok := w.next(caller, "SIP/2.0 200")
+			time.Sleep(time.Second)
+			after, err := trunk.NewTable("", "example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := after.Set([]trunk.Trunk{trunkA}, nil); err != nil {
+				t.Fatal(err)
+			}
+			w.proxy.Trunks = lines{after}
+			w.restart()
+			line := after.Lines()[0]
+			if line.Calls() != 1 {
+				t.Errorf("incoming %t: %d calls after the restart", incoming, line.Calls())
+			}
+			w.receive(caller, inDialog("BYE", 2, ok))
+			if incoming {
+				w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+			} else {
+				w.receive(farA, atFar(response(w.next(farA, "BYE"), 200, "far")))
+			}
+			w.next(caller, "SIP/2.0 200")
+			if line.Calls() != 0 {
+				t.Errorf("incoming %t: %d calls after the last", incoming, line.Calls())
+			}
+			w.stop()
+		})
+	}
 }
 
 // RFC 3325 9.3: who wants privacy is named to no trunk; whose number is not known
