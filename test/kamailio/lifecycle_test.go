@@ -3,8 +3,10 @@ package kamailio
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -135,6 +137,8 @@ func TestTrunkLifecycle(t *testing.T) {
 	onhook("", "number", "update", "+4930100", "--endpoint", "other")
 	play("a call in with the right one", fmt.Sprintf(callIn, "other"))
 
+	sealed(t, filepath.Join(s.Dir, "data"), "carrier-secret")
+
 	onhook("", "trunk", "delete", "carrier")
 	play("a call out by a trunk that is gone", fmt.Sprintf(refusedOut, 404, "phones.no_route"))
 	err := devserver.Until(10*time.Second, func() error { // the goodbye is on its way
@@ -145,5 +149,24 @@ func TestTrunkLifecycle(t *testing.T) {
 	}
 	if log := s.Log(); strings.Contains(log, "carrier-secret") || strings.Contains(log, "no longer") {
 		t.Error("a password is in the log")
+	}
+}
+
+// sealed looks through all that a server keeps for a password.
+func sealed(t *testing.T, dir, password string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if files++; strings.Contains(string(text), password) {
+			t.Errorf("the password is in %s", path)
+		}
+		return err
+	})
+	if err != nil || files < 3 {
+		t.Errorf("%d files, %v", files, err)
 	}
 }
