@@ -23,7 +23,7 @@ type Config struct {
 	Now            func() time.Time // time.Now
 	Logger         *slog.Logger
 	MaxPending     int           // changes waiting for the journal, 16384; over it Update returns ErrBusy
-	CommitInterval time.Duration // from the beginning of one commit to that of the next at least; 0: none
+	CommitInterval time.Duration // under load, from the beginning of one commit to that of the next at least; 0: none
 	WebSocketGrace time.Duration // how long a WS/WSS binding waits for its device to return, 15 s; negative: not at all
 	RestartGrace   time.Duration // the same for every connection after a restart, 60 s; negative: not at all
 	Probe          ProbeMode     // which UDP bindings are to be probed: ProbeNAT, ProbeAll or ProbeNone

@@ -495,20 +495,32 @@ func TestConcurrency(t *testing.T) {
 	must(t, j.Load(func(key location.Key, _ []byte) error { return fmt.Errorf("%d is in the journal", key) }))
 }
 
-// Commits keep their distance, and a change that comes alone does not wait.
+// After a commit of many changes the next one keeps its distance, unless it comes
+// late anyway; after one of few nobody waits.
 func TestCommitInterval(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		x := start(t, location.Config{CommitInterval: time.Millisecond})
-		for i, want := range []time.Duration{0, time.Millisecond, 0} {
-			if i == 2 {
-				time.Sleep(time.Second)
+	for _, tc := range []struct {
+		together    int
+		pause, want time.Duration
+	}{
+		{7, 0, 0},
+		{8, 0, time.Millisecond},
+		{8, time.Millisecond, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			x := location.New(location.Config{Journal: journaltest.NewMemory(), CommitInterval: time.Millisecond})
+			for key := range location.Key(tc.together) { // before there is anybody to commit them
+				_, err := begin(x, key, set("sip:a@h", udp, time.Hour))
+				must(t, err)
 			}
+			go func() { _ = x.Run(context.Background()) }()
+			time.Sleep(tc.pause)
+			synctest.Wait()
 			began := time.Now()
 			must(t, update(x, 1, set("sip:a@h", udp, time.Hour)))
-			if took := time.Since(began); took != want {
-				t.Errorf("change %d took %v, want %v", i, took, want)
+			if took := time.Since(began); took != tc.want {
+				t.Errorf("%v after %d together it took %v, want %v", tc.pause, tc.together, took, tc.want)
 			}
-		}
-		x.Close()
-	})
+			x.Close()
+		})
+	}
 }
