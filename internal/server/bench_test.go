@@ -140,6 +140,24 @@ func TestRefreshAllocatesNothing(t *testing.T) {
 	}
 }
 
+// The 401 to somebody without credentials allocates nothing either.
+func TestChallengeAllocatesNothing(t *testing.T) {
+	const runs = 1000
+	r := newRig(t, 1)
+	r.users[0].nonce = ""
+	var in [][]byte
+	for range runs + 1 {
+		in = append(in, r.register(0))
+	}
+	before := r.challenged()
+	if n := testing.AllocsPerRun(runs, func() { r.receive(in[0]); in = in[1:] }); n != 0 {
+		t.Errorf("%v allocations per challenge", n)
+	}
+	if r.challenged() != before+runs+1 {
+		t.Error("those were no challenges")
+	}
+}
+
 func (r *rig) challenged() uint64 { return r.stats.challenged.Load() + r.stats.refused.Load() }
 
 // BenchmarkRegister takes REGISTERs from parsing to the answer, which is put

@@ -2,11 +2,11 @@ package server
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
 	"hash/maphash"
 	"log/slog"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,12 +396,19 @@ func (p *path) send(m *sip.Message, flow sip.Flow, msg []byte) {
 }
 
 // toTag is the tag of a stateless response: the same for a retransmission (RFC
-// 3261 8.2.7).
+// 3261 8.2.7). It is inlined, so that the string stays on its caller's stack.
 func (p *path) toTag(m *sip.Message) string {
+	tag := p.tagOf(m)
+	return string(tag[:])
+}
+
+func (p *path) tagOf(m *sip.Message) (tag [16]byte) {
 	var h maphash.Hash
 	h.SetSeed(p.tagSeed)
 	h.WriteString(m.CallID)
 	h.WriteString(m.Via.Branch())
 	h.WriteString(m.From.Tag())
-	return strconv.FormatUint(h.Sum64(), 36)
+	var sum [8]byte
+	hex.Encode(tag[:], h.Sum(sum[:0]))
+	return tag
 }

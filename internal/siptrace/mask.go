@@ -1,6 +1,10 @@
 package siptrace
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+	"strings"
+)
 
 // mark stands for what is not shown.
 const mark = "***"
@@ -51,32 +55,41 @@ func cut(out, l []byte, at, n int) []byte {
 }
 
 // hide puts the mark in the place of a parameter's value, quoted or not, in
-// what follows from start.
+// what follows from start. name is in small letters.
 func hide(out []byte, start int, name string) []byte {
-	rest := out[start:]
-	for at := 0; ; {
-		i := bytes.Index(bytes.ToLower(rest[at:]), []byte(name))
-		if i < 0 {
+	for at := start; ; {
+		from := after(out, at, name)
+		if from < 0 {
 			return out
 		}
-		from := at + i + len(name)
-		if at+i > 0 && !bytes.ContainsRune([]byte(" ,\t"), rune(rest[at+i-1])) { // the end of another name
-			at = from
+		at = from
+		if i := from - len(name); i > start && !delimits(out[i-1]) { // the end of another name
 			continue
 		}
 		to := from
-		if to < len(rest) && rest[to] == '"' {
+		if to < len(out) && out[to] == '"' {
 			from++
-			for to++; to < len(rest) && rest[to] != '"'; to++ {
+			for to++; to < len(out) && out[to] != '"'; to++ {
 			}
 		} else {
-			for to < len(rest) && !bytes.ContainsRune([]byte(" ,\t\r\n"), rune(rest[to])) {
+			for to < len(out) && !delimits(out[to]) {
 				to++
 			}
 		}
-		tail := append([]byte(mark), rest[to:]...)
-		out = append(out[:start+from], tail...)
-		rest = out[start:]
+		out = slices.Replace(out, from, to, []byte(mark)...)
 		at = from + len(mark)
 	}
 }
+
+// after is where a name ends that stands in b from a place on, in letters of any
+// size; -1: it does not.
+func after(b []byte, at int, name string) int {
+	for ; at+len(name) <= len(b); at++ {
+		if b[at]|0x20 == name[0] && strings.EqualFold(string(b[at:at+len(name)]), name) {
+			return at + len(name)
+		}
+	}
+	return -1
+}
+
+func delimits(c byte) bool { return c == ' ' || c == ',' || c == '\t' || c == '\r' || c == '\n' }

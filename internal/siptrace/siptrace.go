@@ -63,6 +63,7 @@ const Nobody uint64 = 0
 
 const (
 	maxMessages = 64      // of one attempt
+	usual       = 4       // messages of a registration: two requests and their answers
 	maxText     = 8 << 10 // bytes of one message
 	overhead    = 256     // bytes counted for what surrounds a text
 )
@@ -212,8 +213,7 @@ func (r *Recorder) begin(m *sip.Message, call uint64) *attempt {
 	if !ok || !r.rate.left(now) {
 		return nil
 	}
-	var buf [2]uint64
-	owners := r.Owners(m, buf[:0])
+	owners := r.Owners(m, nil)
 	if len(owners) == 0 {
 		return nil
 	}
@@ -224,7 +224,7 @@ func (r *Recorder) begin(m *sip.Message, call uint64) *attempt {
 	if !rate.take(now) {
 		return nil
 	}
-	a := &attempt{call: call, kind: kind, started: now, owners: append([]uint64(nil), owners...), size: overhead}
+	a := &attempt{call: call, kind: kind, started: now, owners: owners, entries: make([]entry, 0, usual), size: overhead}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.last++

@@ -108,8 +108,12 @@ func (t *Transport) Together(f func()) {
 	for _, l := range t.listeners {
 		if l.together != nil {
 			l.together.begin()
-			defer l.together.end()
 		}
 	}
 	f()
+	for _, l := range t.listeners {
+		if l.together != nil {
+			l.together.end()
+		}
+	}
 }

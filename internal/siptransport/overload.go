@@ -9,59 +9,56 @@ import (
 
 // Over UDP nobody slows a sender down: what comes faster than it can be handled
 // waits in the socket's buffer, and is worth the less the longer it has waited.
-// So time is not spent on what came too late, nor on beginning what will not be
-// ended:
+// While a socket has such a queue for longer than a pause of ours explains, no
+// time is spent on what came too late, nor on beginning what will not be ended:
 //
 //   - what has waited for as long as a client waits until it sends again
 //     (RFC 3261 17.1.1.1: T1) is dropped: the same comes once more;
 //   - what has waited for half of that is handled if it goes on with something,
 //     and dropped if it begins something, but for one in a batch, which is
-//     answered, so that its sender knows and goes elsewhere.
-//
-// A process that stood still for a moment is not overloaded, and catches up: that
-// holds once datagrams have come late for a while (see backlog).
+//     answered, so that its sender knows and comes back later.
 //
 // What does not fit into the buffer any more the kernel drops; Stats counts it.
 const (
-	t1          = 500 * time.Millisecond
-	refuseAfter = t1 / 2
+	dropAfter   = 500 * time.Millisecond // T1
+	refuseAfter = dropAfter / 2
+	standing    = 250 * time.Millisecond
 )
 
-// backlog knows since when a worker's datagrams come late. Times are those of
-// Transport.now.
-type backlog struct{ since, latest int64 }
+// overload is what a worker knows of its queue.
+type overload struct {
+	since   int64 // when the queue became too long, by Transport.now; 0: it is not
+	is      bool
+	refused bool // one datagram of this batch
+}
 
-// lasts takes in whether a datagram has come late, and reports whether they have
-// done so for as long as patience, and go on to: with no pause of twice that.
-func (b *backlog) lasts(late bool, now int64, patience time.Duration) bool {
-	if b.since != 0 && now-b.latest > 2*int64(patience) {
-		b.since = 0
+// look is told of each batch: whether it was as much as can be read at once and
+// how long its first datagram has waited.
+func (o *overload) look(full bool, waited time.Duration, now int64) {
+	o.refused = false
+	switch {
+	case !full || waited <= refuseAfter:
+		o.since = 0
+	case o.since == 0:
+		o.since = now
 	}
-	if late {
-		if b.since == 0 {
-			b.since = now
-		}
-		b.latest = now
-	}
-	return b.since != 0 && b.latest-b.since >= int64(patience)
+	o.is = o.since != 0 && now-o.since >= int64(standing)
 }
 
 // overdue reports whether a datagram is not to be handled because of how long it
 // has waited, and does what is to be done with it instead.
-func (w *worker) overdue(data []byte, now int64, waited time.Duration, flow sip.Flow) bool {
-	t := w.l.t
-	late := waited > t.cfg.RefuseAfter
-	if !w.backlog.lasts(late, now, t.cfg.OverloadAfter) || !late || waited <= t.cfg.DropAfter && !beginsWork(data) {
+func (w *worker) overdue(data []byte, waited time.Duration, flow sip.Flow) bool {
+	if waited <= refuseAfter || waited <= dropAfter && !beginsWork(data) {
 		return false
 	}
-	if waited > t.cfg.DropAfter || w.refused || w.msg.Parse(data) != nil {
+	if waited > dropAfter || w.overload.refused || w.msg.Parse(data) != nil {
 		w.stats.overdue.Add(1)
 		return true
 	}
-	w.refused = true
+	w.overload.refused = true
 	w.stats.overloaded.Add(1)
 	w.serving.Store(remoteHash(flow.Remote))
-	t.handler.Overloaded(&w.msg, flow)
+	w.l.t.handler.Overloaded(&w.msg, flow)
 	w.serving.Store(noRemote)
 	return true
 }

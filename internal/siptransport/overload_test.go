@@ -42,21 +42,20 @@ func TestOverdue(t *testing.T) {
 	}{
 		{"in time", options("UDP", "a"), refuseAfter, "message message"},
 		{"new", options("UDP", "a"), refuseAfter + 1, "overloaded"}, // and the second of the batch is dropped
-		{"new, with a Record-Route", recorded, t1, "overloaded"},
-		{"new, but broken", "OPTIONS sip:sip.test SIP/2.0\r\n\r\n", t1, ""},
-		{"with credentials", authorized, t1, "message message"},
-		{"of a dialog", routed, t1, "message message"},
-		{"an ACK", strings.ReplaceAll(options("UDP", "a"), "OPTIONS", "ACK"), t1, "message message"},
-		{"a CANCEL", strings.ReplaceAll(options("UDP", "a"), "OPTIONS", "CANCEL"), t1, "message message"},
-		{"new, and sent again by now", options("UDP", "a"), t1 + 1, ""},
-		{"with credentials, and sent again by now", authorized, t1 + 1, ""},
+		{"new, with a Record-Route", recorded, dropAfter, "overloaded"},
+		{"new, but broken", "OPTIONS sip:sip.test SIP/2.0\r\n\r\n", dropAfter, ""},
+		{"with credentials", authorized, dropAfter, "message message"},
+		{"of a dialog", routed, dropAfter, "message message"},
+		{"an ACK", strings.ReplaceAll(options("UDP", "a"), "OPTIONS", "ACK"), dropAfter, "message message"},
+		{"a CANCEL", strings.ReplaceAll(options("UDP", "a"), "OPTIONS", "CANCEL"), dropAfter, "message message"},
+		{"new, and sent again by now", options("UDP", "a"), dropAfter + 1, ""},
+		{"with credentials, and sent again by now", authorized, dropAfter + 1, ""},
 		{"the clock was set back", options("UDP", "a"), -time.Hour, "message message"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, h := listening(t, Config{})
-			w.backlog = backlog{1, int64(time.Hour)} // for an hour
-			w.datagram([]byte(tc.msg), peer, int64(time.Hour), tc.waited)
-			w.datagram([]byte(tc.msg), peer, int64(time.Hour), tc.waited)
+			w.datagram([]byte(tc.msg), peer, 0, tc.waited)
+			w.datagram([]byte(tc.msg), peer, 0, tc.waited)
 			close(h.events)
 			var got []string
 			for e := range h.events {
@@ -73,48 +72,64 @@ func TestOverdue(t *testing.T) {
 	}
 }
 
-// Only a backlog that lasts is an overload.
-func TestBacklog(t *testing.T) {
-	const at, step = int64(time.Hour), int64(t1 / 4)
-	for name, tc := range map[string]struct{ late, want string }{
-		"a pause of the process":    {"L.........L....", "..............."},
-		"it lasts":                  {"LLLLLLL", "....###"},
-		"with moments in between":   {"L..L..L..L", "......####"},
-		"it is over":                {"LLLLLL..........L", "....##########..."},
-		"and comes again at once":   {"LLLLL.......L", "....#########"},
-		"nothing comes for a while": {"LLLL                  LLLLL", "....                  ....#"},
+// A long queue is an overload when it stands: what has gathered in a pause of
+// ours is worked off.
+func TestStandingQueue(t *testing.T) {
+	var o overload
+	for i, step := range []struct {
+		full   bool
+		waited time.Duration
+		now    time.Duration
+		is     bool
+	}{
+		{true, time.Hour, 1, false}, // we were stopped for an hour
+		{true, time.Hour, standing, false},
+		{false, time.Hour, 2 * standing, false}, // and that was all
+		{true, time.Hour, 3 * standing, false},
+		{true, time.Hour, 4 * standing, true},
+		{true, refuseAfter + 1, 5 * standing, true},
+		{true, refuseAfter, 6 * standing, false},
+		{true, refuseAfter + 1, 7 * standing, false},
+		{true, refuseAfter + 1, 8 * standing, true},
 	} {
-		var b backlog
-		var got strings.Builder
-		for i, c := range tc.late {
-			switch {
-			case c == ' ':
-				got.WriteByte(' ')
-			case b.lasts(c == 'L', at+int64(i)*step, t1):
-				got.WriteByte('#')
-			default:
-				got.WriteByte('.')
-			}
-		}
-		if got.String() != tc.want {
-			t.Errorf("%s: %s is judged\n%s, want\n%s", name, tc.late, got.String(), tc.want)
+		if o.look(step.full, step.waited, int64(step.now)); o.is != step.is {
+			t.Errorf("step %d: overload %v", i, o.is)
 		}
 	}
 }
 
-// The decision is made by the kernel's times of arrival.
-func TestOverdueByArrival(t *testing.T) {
+// An overload is noticed by the kernel's times of arrival, and what goes on is
+// handled meanwhile.
+func TestOverloadByArrival(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the kernel tells no times of arrival here")
 	}
-	s := start(t, []Listener{listen(sip.UDP, "127.0.0.1")}, func(c *Config) {
-		c.RefuseAfter, c.DropAfter, c.OverloadAfter = time.Nanosecond, time.Hour, -1
-	})
-	p := s.peer(0, sip.UDP)
-	p.send(options("UDP", "a"))
-	s.next(t, "overloaded")
-	p.send(strings.Replace(options("UDP", "b"), "CSeq", "Authorization: Digest\r\nCSeq", 1))
-	s.next(t, "message")
+	w, h := listening(t, Config{})
+	c, err := net.Dial("udp", w.l.addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	authorized := strings.Replace(options("UDP", "b"), "CSeq", "Authorization: Digest\r\nCSeq", 1)
+	for _, now := range []time.Duration{1, 1 + standing} {
+		for range receiveSlots - 1 {
+			write(t, c, options("UDP", "a"))
+		}
+		write(t, c, authorized)
+		n, err := w.in.receive()
+		if err != nil || n != receiveSlots {
+			t.Fatal(n, err)
+		}
+		w.batch(n, int64(now), time.Now().Add(refuseAfter))
+	}
+	close(h.events)
+	got := map[string]int{}
+	for e := range h.events {
+		got[e.kind]++
+	}
+	if st := w.l.t.Stats(); got["message"] != receiveSlots+1 || got["overloaded"] != 1 || st.Overdue != receiveSlots-2 {
+		t.Fatalf("%v, %d dropped", got, st.Overdue)
+	}
 }
 
 // What the kernel has dropped is counted, and what it kept says since when.

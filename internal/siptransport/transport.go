@@ -79,11 +79,6 @@ type Config struct {
 	ReceiveBuffer int // bytes the kernel keeps for each UDP socket: 8 MiB, as far as it allows
 	SendBuffer    int // the same for sending: 2 MiB
 
-	// Datagrams that have waited in the kernel for longer are refused when they
-	// begin something, or dropped, whatever they are: 250 ms, 500 ms. Neither
-	// happens before they have come late for some time: 500 ms.
-	RefuseAfter, DropAfter, OverloadAfter time.Duration
-
 	MaxConnections int // of all listeners: 200,000
 	QueueBytes     int // that one connection may have waiting to be sent: 256 KiB
 	Deadlines      Deadlines

@@ -31,10 +31,9 @@ type worker struct {
 
 	// serving is the hash of the peer whose datagram is being handled. It
 	// lets Send find the worker it is most likely called by.
-	serving atomic.Uint64
-	answers *bundle
-	backlog backlog
-	refused bool // one datagram of this batch, see overdue
+	serving  atomic.Uint64
+	answers  *bundle
+	overload overload
 }
 
 func newWorker(l *listener, c *net.UDPConn) (*worker, error) {
@@ -73,17 +72,7 @@ func (w *worker) run() {
 			}
 			continue
 		}
-		now, clock := t.now(), time.Now()
-		w.refused = false
-		w.answers.begin()
-		for i := range n {
-			data, from := w.in.datagram(i)
-			w.datagram(data, from, now, w.in.waited(i, clock))
-			if t.cfg.Poison {
-				poison(data)
-			}
-		}
-		w.answers.end()
+		w.batch(n, t.now(), time.Now())
 		// Under load the socket is never empty and this goroutine never waits:
 		// without a pause those it works for, the journal's first of all, would
 		// wait until it is preempted.
@@ -91,8 +80,27 @@ func (w *worker) run() {
 	}
 }
 
-// datagram handles one datagram, which has waited in the kernel: the cheap tests
-// first.
+// batch handles n datagrams and sends the answers. now is the Transport's, clock
+// the same on the wall.
+func (w *worker) batch(n int, now int64, clock time.Time) {
+	w.overload.look(n == receiveSlots, w.in.waited(0, clock), now)
+	w.answers.begin()
+	for i := range n {
+		var waited time.Duration
+		if w.overload.is {
+			waited = w.in.waited(i, clock)
+		}
+		data, from := w.in.datagram(i)
+		w.datagram(data, from, now, waited)
+		if w.l.t.cfg.Poison {
+			poison(data)
+		}
+	}
+	w.answers.end()
+}
+
+// datagram handles one datagram: the cheap tests first. waited is how long it
+// was in the kernel, where there is an overload.
 func (w *worker) datagram(data []byte, from netip.AddrPort, now int64, waited time.Duration) {
 	t := w.l.t
 	if from.Port() == 0 || !from.Addr().IsValid() {
@@ -123,7 +131,7 @@ func (w *worker) datagram(data []byte, from netip.AddrPort, now int64, waited ti
 		return
 	}
 	flow := sip.Flow{Transport: sip.UDP, Listener: w.l.index, Remote: from}
-	if w.overdue(data, now, waited, flow) {
+	if w.overdue(data, waited, flow) {
 		return
 	}
 	w.serving.Store(remoteHash(from))
