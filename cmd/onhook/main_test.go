@@ -232,6 +232,24 @@ func TestDevPortTaken(t *testing.T) {
 
 // SIGTERM waits for a request that is under way; a second one changes nothing,
 // and SIGINT waits no longer.
+// A server that waits for its database ends when it is told to.
+func TestStopBeforeTheStart(t *testing.T) {
+	for _, sig := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "config.yaml")
+		text := "domains: [example.com]\ndata_dir: " + dir + "\ndatabase: postgres://onhook:hidden@localhost/none?host=" + dir +
+			"\nsip:\n  listeners:\n    - {transport: udp, address: 127.0.0.1:0}\napi:\n  address: 127.0.0.1:0\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := startUntil(t, "waiting for the database", "serve", "--config", file)
+		p.stop(t, sig)
+		if text := p.both.String(); strings.Contains(text, "hidden") || strings.Count(text, "\n") != 2 {
+			t.Errorf("%v:\n%s", sig, text)
+		}
+	}
+}
+
 func TestSecondSignalStopsAtOnce(t *testing.T) {
 	dir, err := os.MkdirTemp("", "onhook-forced-")
 	if err != nil {

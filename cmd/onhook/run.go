@@ -34,8 +34,8 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	s, err := server.New(ctx, cfg, server.Options{Logger: logger})
-	if err != nil {
+	s, err := newServer(ctx, cancel, signals, cfg, logger)
+	if s == nil || err != nil {
 		return err
 	}
 	done := make(chan error, 1)
@@ -67,6 +67,31 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 			} // else the same again, as a signal to a process group may come
 		}
 	}
+}
+
+// newServer builds a server, for which it may have to wait for the database. It
+// returns none when a signal comes meanwhile.
+func newServer(ctx context.Context, cancel context.CancelCauseFunc, signals <-chan os.Signal, cfg config.Config, logger *slog.Logger) (s *server.Server, err error) {
+	built := make(chan struct{})
+	go func() {
+		defer close(built)
+		s, err = server.New(ctx, cfg, server.Options{Logger: logger})
+	}()
+	select {
+	case <-built:
+		return s, err
+	case sig := <-signals:
+		logger.Info("stopping before the start is complete", "signal", sig.String())
+	}
+	cancel(server.ErrStopNow)
+	<-built
+	if err == nil {
+		err = s.Run(ctx) // closes what is open
+	}
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return nil, err
 }
 
 func stop(cancel context.CancelCauseFunc, sig os.Signal, logger *slog.Logger, cfg config.Config) {

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"onhook/internal/account"
@@ -45,11 +47,13 @@ func Open(ctx context.Context, url string, keys *account.Keys, logger *slog.Logg
 	deadline := time.Now().Add(startWait)
 	for first := true; ; first = false {
 		s, err := open(ctx, config, keys, options)
-		if err == nil || !errors.Is(err, account.ErrUnavailable) || time.Now().After(deadline) {
+		switch {
+		case err == nil || !errors.Is(err, account.ErrUnavailable):
 			return s, err
-		}
-		if first {
-			logger.Warn("waiting for the database", "at most", startWait, "error", err)
+		case time.Now().After(deadline):
+			return nil, fmt.Errorf("no answer for %v: %w", startWait, reason(err))
+		case first:
+			logger.Warn("waiting for the database", "at_most", startWait, "error", reason(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -57,6 +61,20 @@ func Open(ctx context.Context, url string, keys *account.Keys, logger *slog.Logg
 		case <-time.After(startPoll):
 		}
 	}
+}
+
+// reason is what a person needs of an error of connecting, which names every
+// attempt in a line of its own.
+func reason(err error) error {
+	var answer *pgconn.PgError
+	var network net.Error
+	switch {
+	case errors.As(err, &answer):
+		return answer
+	case errors.As(err, &network):
+		return network
+	}
+	return err
 }
 
 func open(ctx context.Context, config *pgx.ConnConfig, keys *account.Keys, options storesql.Options) (*storesql.Store, error) {
