@@ -105,6 +105,7 @@ func (e *Env) Config() config.Config {
 	c.Domains = []string{Domain}
 	c.DataDir = DataDir(e.dir)
 	c.KeyFile = filepath.Join(e.dir, "key")
+	c.Trace.AttemptsPerSecond = 10_000 // what a developer tries is recorded
 	c.TLS = config.TLS{CertFile: e.path(serverCert), KeyFile: e.path(serverKey)}
 	c.API.Address = hostPort(loopback, e.state.Ports.API)
 	c.API.AdminToken = e.state.AdminToken

@@ -167,8 +167,13 @@ func (r *run) edit(p *peer, d *dialog, m *sippeer.Message, line string, replaced
 }
 
 // expect handles «bob < INVITE», «alice < 200 [INVITE]», «alice < 200|481 CANCEL»
-// and the same with «<*», which looks behind other messages too.
+// and the same with «<*», which looks behind other messages too, or with «again»
+// at the end, which waits for a repetition.
 func (r *run) expect(p *peer, s Step) error {
+	again := s.Args[len(s.Args)-1] == "again"
+	if again {
+		s.Args = s.Args[:len(s.Args)-1]
+	}
 	wanted := func(m *sippeer.Message) bool {
 		if len(s.Args) > 1 && m.Method() != s.Args[1] {
 			return false
@@ -189,12 +194,12 @@ func (r *run) expect(p *peer, s Step) error {
 	for {
 		var err error
 		m, err = p.conn.Take(time.Until(deadline), func(m *sippeer.Message) bool {
-			return s.Verb == "<" || wanted(m) && !p.seen[identity(m)]
+			return s.Verb == "<" || wanted(m) && p.seen[identity(m)] == again
 		})
 		if err != nil {
 			return err
 		}
-		if wanted(m) && (asked100 || !p.seen[identity(m)]) {
+		if wanted(m) && (asked100 || p.seen[identity(m)] == again) {
 			break
 		}
 		if !p.skips(m) {
