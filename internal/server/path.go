@@ -207,6 +207,10 @@ func (p *path) mayForward(m *sip.Message, flow sip.Flow) bool {
 		p.refuseCall(m, flow, 483, "request.too_many_hops", "Max-Forwards is used up")
 		return false
 	}
+	if n, ok := m.Number(sip.MaxBreadth); ok && n == 0 { // RFC 5393 5.3.3
+		p.refuseCall(m, flow, 440, "request.max_breadth", "Max-Breadth is used up")
+		return false
+	}
 	if m.Has(sip.ProxyRequire) {
 		p.unsupported(m, flow, sip.ProxyRequire)
 		p.refusedEarly(m, flow, 420, "request.extension")

@@ -27,6 +27,7 @@ const (
 	From
 	HistoryInfo
 	Identity
+	MaxBreadth
 	MaxForwards
 	MinExpires
 	MinSE
@@ -76,7 +77,7 @@ var headerNames = [numHeaders]struct {
 	CallID: {"Call-ID", 'i'}, Contact: {"Contact", 'm'}, ContentDisposition: {"Content-Disposition", 0},
 	ContentEncoding: {"Content-Encoding", 'e'}, ContentLength: {"Content-Length", 'l'}, ContentType: {"Content-Type", 'c'},
 	CSeq: {"CSeq", 0}, Date: {"Date", 0}, Event: {"Event", 'o'}, Expires: {"Expires", 0}, FlowTimer: {"Flow-Timer", 0},
-	From: {"From", 'f'}, HistoryInfo: {"History-Info", 0}, Identity: {"Identity", 'y'}, MaxForwards: {"Max-Forwards", 0},
+	From: {"From", 'f'}, HistoryInfo: {"History-Info", 0}, Identity: {"Identity", 'y'}, MaxBreadth: {"Max-Breadth", 0}, MaxForwards: {"Max-Forwards", 0},
 	MinExpires: {"Min-Expires", 0}, MinSE: {"Min-SE", 0}, PAssertedIdentity: {"P-Asserted-Identity", 0},
 	PPreferredIdentity: {"P-Preferred-Identity", 0}, Path: {"Path", 0}, Privacy: {"Privacy", 0},
 	ProxyAuthenticate: {"Proxy-Authenticate", 0}, ProxyAuthorization: {"Proxy-Authorization", 0},
@@ -138,7 +139,7 @@ func (id HeaderID) String() string { return headerNames[id].name }
 // single reports whether RFC 3261 allows the field once only (Table 2 and 7.3.1).
 func (id HeaderID) single() bool {
 	switch id {
-	case CallID, ContentLength, ContentType, CSeq, Expires, From, MaxForwards, MinExpires, To, Event, ReferTo, SessionExpires, RAck, RSeq:
+	case CallID, ContentLength, ContentType, CSeq, Expires, From, MaxBreadth, MaxForwards, MinExpires, To, Event, ReferTo, SessionExpires, RAck, RSeq:
 		return true
 	}
 	return false

@@ -41,7 +41,7 @@ type branch struct {
 // sendToDevice sends a request without a To tag to a registered device.
 func (b *branch) sendToDevice() {
 	f, t := b.fork, b.target
-	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, asserted: f.caller.Trunk != nil, loopMark: f.loopMark}
+	w := rewrite{req: f.req, source: f.source, flow: b.flow, uri: t.Contact, path: t.Path, skipRoutes: f.routes, identity: f.caller.Identity, asserted: f.caller.Trunk != nil, loopMark: f.loopMark, breadth: f.share}
 	if f.record != nil {
 		record := *f.record
 		record.Callee = side{Endpoint: f.callee, Flow: b.flow, Device: deviceOf(t)}

@@ -45,6 +45,7 @@ type fork struct {
 	spare      []location.Binding // further flows of devices that are being tried (RFC 5626 5.3)
 	branches   []*branch          // the first is the fork's own first
 	pending    int                // branches without a final answer
+	share      uint32             // Max-Breadth of each branch to a device, 0 for none
 	best       answer
 	challenges []byte // WWW- and Proxy-Authenticate of every 401 and 407 (16.7 step 7)
 	final      int    // status of the final response sent upstream, 0 before

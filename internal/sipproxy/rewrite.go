@@ -16,6 +16,7 @@ type rewrite struct {
 	uri        string
 	branch     string
 	hops       uint32
+	breadth    uint32  // Max-Breadth, 0 for the one that came
 	skipRoutes int     // Route values of ours at the top
 	path       string  // Path of the binding, becomes Route (RFC 3327 5.3)
 	record     *cookie // nil: not record-routed
@@ -42,6 +43,9 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 	dst = append(dst, "Max-Forwards: "...)
 	dst = strconv.AppendUint(dst, uint64(w.hops), 10)
 	dst = append(dst, "\r\n"...)
+	if w.breadth != 0 {
+		dst = sip.AppendNumber(dst, sip.MaxBreadth, w.breadth)
+	}
 	dst = w.appendRoutes(dst, last)
 	via := false
 	for i := range w.req.Headers {
@@ -53,6 +57,10 @@ func (w *rewrite) append(p *Proxy, dst []byte) []byte {
 			}
 			dst = sip.AppendHeader(dst, sip.Via, h.Value)
 		case sip.MaxForwards, sip.Route, sip.ContentLength:
+		case sip.MaxBreadth:
+			if w.breadth == 0 {
+				dst = sip.AppendField(dst, h.Name, h.Value)
+			}
 		case sip.PAssertedIdentity:
 			if w.asserted {
 				dst = sip.AppendField(dst, h.Name, h.Value)

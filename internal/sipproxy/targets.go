@@ -13,15 +13,31 @@ import (
 // suspectPoll is how often a fork looks whether a device has come back.
 const suspectPoll = 100 * time.Millisecond
 
+// breadth is the Max-Breadth of requests that have none (RFC 5393 5.3.3).
+const breadth = 60
+
 // nextGroup takes the next targets of the present callee; nil when there are
 // none, or no more wanted.
+//
+// RFC 5393 5.3.3: no more of them at once than the request's Max-Breadth, which
+// they share; the others follow. One alone multiplies nothing and needs none.
 func (f *fork) nextGroup() (group []location.Binding) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.over() || len(f.targets) == 0 {
 		return nil
 	}
-	group, f.targets = routing.NextGroup(f.targets)
+	all, most := f.targets, uint32(breadth)
+	limit, limited := f.req.Number(sip.MaxBreadth)
+	if limited {
+		most = max(limit, 1)
+	}
+	if group, f.targets = routing.NextGroup(all); uint32(len(group)) > most {
+		group, f.targets = all[:most], all[most:]
+	}
+	if f.share = most / uint32(len(group)); !limited && len(group) == 1 {
+		f.share = 0
+	}
 	return group
 }
 
