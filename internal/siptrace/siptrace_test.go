@@ -390,3 +390,19 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkUntraced is what a message costs that is not recorded, as almost all
+// are on a busy server.
+func BenchmarkUntraced(b *testing.B) {
+	r := newRecorder(Config{})
+	r.rate.rate, r.rate.tokens = 0, 0
+	var m sip.Message
+	if err := m.Parse(wire("REGISTER sip:example.org SIP/2.0", "c", "1 REGISTER", credentials)); err != nil {
+		b.Fatal(err)
+	}
+	out := wire("SIP/2.0 200 OK", "c", "1 REGISTER")
+	for b.Loop() {
+		r.In(&m, phone)
+		r.Out(out, phone)
+	}
+}
