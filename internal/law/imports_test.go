@@ -104,7 +104,7 @@ var doors = map[string][]string{
 	"github.com/prometheus/client_golang": {"internal/metrics"},
 	"golang.org/x/net":                    {"internal/siptransport"},
 	"golang.org/x/sync":                   {"internal/server", "cmd/onhook"},
-	"golang.org/x/sys":                    {"internal/siptransport", "internal/dev"},
+	"golang.org/x/sys":                    {"internal/siptransport", "internal/dev", "internal/server"},
 	"modernc.org/sqlite":                  {"internal/storesqlite"},
 }
 

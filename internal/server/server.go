@@ -322,6 +322,9 @@ func (s *Server) isReady() error {
 // lets what is under way come to its end within the shutdown timeout, and
 // closes. With ErrStopNow as the context's cause it waits for nothing.
 func (s *Server) Run(ctx context.Context) error {
+	if err := shortTurns(); err != nil { // in a container that forbids it, say: all works, only less promptly
+		s.logger.Debug("threads keep the kernel's own turns", "error", err)
+	}
 	if err := s.listen(ctx); err != nil {
 		return errors.Join(err, s.path.resolver.Close(), s.path.transport.Close(), s.closeStores())
 	}
