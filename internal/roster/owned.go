@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+	"sync"
 
 	"onhook/internal/account"
 )
@@ -161,16 +162,16 @@ func (o *owned) compact() {
 	o.byAlias.move(moved)
 }
 
-// find returns the places that a query selects, and how many they are.
-func (o *owned) find(r *Roster, q account.EndpointQuery) (set bitmap, total int) {
-	f := found{o: o, set: o.live, whole: true}
+// find finds the places that a query selects. The caller ends it.
+func (o *owned) find(r *Roster, q account.EndpointQuery) *found {
+	f := &found{o: o, bitmaps: &r.bitmaps, set: o.live, whole: true}
 	f.match(q.Username, &o.usernames, &o.byUsername, strings.ToLower)
 	f.match(q.Alias, &o.aliases, &o.byAlias, func(s string) string { return s })
 	if q.Application.Set {
 		if app, known := r.apps.number(q.Application.Value); known {
 			f.narrow(func(i int) uint64 { return equal(o.apps[i*64:], app) })
 		} else {
-			f.and(make(bitmap, len(o.live)))
+			f.and(f.blank())
 		}
 	}
 	if q.ApplicationIsNull.Set {
@@ -185,17 +186,39 @@ func (o *owned) find(r *Roster, q account.EndpointQuery) (set bitmap, total int)
 			return pages.run(o.runs[i]) ^ not(q.Registered.Value)
 		})
 	}
-	if f.whole {
-		return f.set, o.count
-	}
-	return f.set, f.set.count()
+	return f
 }
 
 // found is what a query selects so far.
 type found struct {
-	o     *owned
-	set   bitmap
-	whole bool // set is all of the owner's, and not ours to change
+	o       *owned
+	bitmaps *sync.Pool
+	set     bitmap
+	whole   bool // set is all of the owner's, and not ours to change
+}
+
+func (f *found) total() int {
+	if f.whole {
+		return f.o.count
+	}
+	return f.set.count()
+}
+
+// blank returns an empty set of our own.
+func (f *found) blank() bitmap {
+	b, _ := f.bitmaps.Get().(*bitmap)
+	if b == nil || cap(*b) < len(f.set) {
+		return make(bitmap, len(f.set), len(f.set)*5/4)
+	}
+	clear((*b)[:len(f.set)])
+	return (*b)[:len(f.set)]
+}
+
+// end gives our set back.
+func (f *found) end() {
+	if !f.whole {
+		f.bitmaps.Put(&f.set)
+	}
 }
 
 // and leaves what is in the other set too, which becomes ours.
@@ -203,13 +226,17 @@ func (f *found) and(other bitmap) {
 	for i := range other {
 		other[i] &= f.set[i]
 	}
+	if !f.whole {
+		before := f.set
+		f.bitmaps.Put(&before)
+	}
 	f.set, f.whole = other, false
 }
 
 // narrow leaves what is in the masks too, each of 64 places.
 func (f *found) narrow(mask func(i int) uint64) {
 	if f.whole {
-		f.set, f.whole = slices.Clone(f.set), false
+		f.and(append(f.blank()[:0], f.set...))
 	}
 	for i, word := range f.set {
 		if word != 0 {
@@ -227,19 +254,19 @@ func (f *found) match(m account.Match, column *texts, index *sorted, fold func(s
 		f.span(column, index, fold(m.StartsWith.Value), true)
 	}
 	if part := fold(m.Contains.Value); part != "" {
-		other := make(bitmap, len(f.set))
+		other := f.blank()
 		column.each(part, other.add)
 		f.and(other)
 	}
 }
 
 func (f *found) span(column *texts, index *sorted, text string, prefix bool) {
-	other := make(bitmap, len(f.set))
 	n := 0
 	index.span(column, []byte(text), prefix, func(chunk []int32) { n += len(chunk) })
 	if n == f.o.count {
 		return
 	}
+	other := f.blank()
 	index.span(column, []byte(text), prefix, func(chunk []int32) {
 		for _, place := range chunk {
 			other.add(int(place))

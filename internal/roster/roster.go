@@ -15,6 +15,7 @@ import (
 // Until Load it is empty and takes in nothing.
 type Roster struct {
 	registered registered
+	bitmaps    sync.Pool // of *bitmap: a set of a million places is too large to make for each query
 
 	mu     sync.RWMutex
 	state  state
@@ -130,8 +131,9 @@ func (r *Roster) Find(owner string, q account.EndpointQuery) (page []account.End
 	if o == nil {
 		return nil, 0
 	}
-	set, total := o.find(r, q)
-	return o.page(set, q.Offset, q.Limit), total
+	f := o.find(r, q)
+	defer f.end()
+	return o.page(f.set, q.Offset, q.Limit), f.total()
 }
 
 // page returns the ids of a page of the set, from its end.
