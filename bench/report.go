@@ -25,7 +25,7 @@ var received = map[operation]float64{registration: 2, refresh: 1, call: 6, diges
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine.\n\n## CPU\n\n")
+	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine. [The API](performance-api.md) has a page of its own.\n\n## CPU\n\n")
 	r.cpuTable(&b)
 	b.WriteString("\n| onhook's heap allocations | per operation | per message it receives |\n| --- | --- | --- |\n")
 	for _, op := range r.operations {
