@@ -104,6 +104,12 @@ func (p *path) known(e directory.Entry) routing.Caller {
 	return c
 }
 
+// owner tells whose an endpoint is (sipproxy.Config.Owners).
+func (p *path) owner(id account.EndpointID) (owner, main string) {
+	e, _ := p.directory.ByID(id)
+	return e.Owner, e.Main
+}
+
 // onConnection returns the endpoint that alone is registered on a connection.
 func (p *path) onConnection(flow sip.Flow) (directory.Entry, bool) {
 	if !flow.Transport.Reliable() {

@@ -339,10 +339,7 @@ func (p *Proxy) resume(c *call, now time.Time) {
 	if !p.calls.begin(c) {
 		return
 	}
-	if c.caller.Endpoint != 0 && p.Limiter != nil {
-		p.Limiter.Resume(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
-		c.counted = true
-	}
+	p.counts(c)
 	if line := p.lineOf(c.from); line != nil {
 		c.takeLine(line, true)
 	}

@@ -21,10 +21,13 @@ type notebook struct {
 	killed  bool // the process that writes is: what it would write does not arrive
 }
 
-func (n *notebook) kill() {
+func (n *notebook) kill()   { n.set(true) }
+func (n *notebook) revive() { n.set(false) }
+
+func (n *notebook) set(killed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.killed = true
+	n.killed = killed
 }
 
 func (n *notebook) Commit(batch []location.Record) error {
@@ -258,6 +261,46 @@ func TestAnsweredBeforeKill(t *testing.T) {
 		}
 		w.receive(caller, inDialog("INFO", 3, ok))
 		w.next(caller, "SIP/2.0 403")
+	})
+}
+
+// A call of which a killed process could write nothing goes on by its cookie, and
+// its record is made of that.
+func TestCallKnownByItsCookie(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.proxy.Config.Owners = func(id account.EndpointID) (string, string) {
+			owner := map[account.EndpointID]string{3: "MA_ALICE", 7: "MA_BOB"}[id]
+			return owner, owner
+		}
+		n := w.journalled()
+		time.Sleep(time.Second)
+		n.kill()
+		_, ok := w.established()
+		began := time.Now().UTC()
+		time.Sleep(5 * time.Second)
+		if left := len(n.all()); left != 1 {
+			t.Fatalf("%d records are in the journal, want that of the epochs", left)
+		}
+		n.revive()
+		w.restart()
+		w.receive(caller, inDialog("INFO", 2, ok))
+		w.receive(deviceA, response(w.next(deviceA, "INFO"), 200, "a"))
+		w.next(caller, "SIP/2.0 200")
+		if live := w.proxy.Live("MA_ALICE"); len(live) != 1 || live[0].Status != callrecord.InProgress {
+			t.Errorf("live: %+v", live)
+		}
+		w.receive(caller, inDialog("BYE", 3, ok))
+		w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+		r := w.record("MA_BOB")
+		if r.Direction != callrecord.Inbound || r.Endpoint != 7 || r.From != "sip:alice@elsewhere.example" || r.To != "sip:bob@example.com" {
+			t.Errorf("%+v", r)
+		}
+		if r.Status != callrecord.Completed || !r.Start.Equal(began) || r.Billed(time.Time{}) != 5*time.Second || len(r.Legs) != 1 || r.Legs[0].SIPCode != 200 {
+			t.Errorf("%+v", r)
+		}
+		if w.record("MA_ALICE").ID != r.ID {
+			t.Error("another call is alice's")
+		}
 	})
 }
 

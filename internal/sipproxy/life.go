@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"onhook/internal/account"
 	"onhook/internal/callrecord"
 	"onhook/internal/sip"
 )
@@ -25,7 +26,7 @@ const (
 func (p *Proxy) touch(k *cookie, t tag, sender int, req *sip.Message, now time.Time) standing {
 	c := p.calls.get(k.Call)
 	if c == nil {
-		if c = p.fromCookie(k, t, now); c == nil {
+		if c = p.fromCookie(k, t, sender, req, now); c == nil {
 			return dialogClosed
 		}
 	}
@@ -85,17 +86,53 @@ func (p *Proxy) refreshed(c *call, a *Admission, resp *sip.Message, now time.Tim
 	p.watchSession(c, d, now)
 }
 
-// fromCookie opens a call of a process before this one, of which its cookie is
-// all there is; nil when it is known to be over.
-func (p *Proxy) fromCookie(k *cookie, t tag, now time.Time) *call {
+// fromCookie opens a call of a process before this one, of which its cookie and a
+// request within it are all there is; nil when it is known to be over.
+func (p *Proxy) fromCookie(k *cookie, t tag, sender int, req *sip.Message, now time.Time) *call {
 	if k.Epoch == p.calls.epoch || p.calls.hasEnded(k.Call, t) || p.endedBefore(k) {
 		return nil
 	}
 	c := &call{id: k.Call, epoch: k.Epoch, invite: k.Invite, from: k.Caller, seen: now.UnixMilli()}
+	if k.Invite && p.journal != nil && p.journal.epochs[k.Epoch] {
+		p.reconstruct(c, k, sender, req)
+	}
 	if !p.calls.begin(c) {
 		return nil
 	}
 	return c
+}
+
+// reconstruct makes of a cookie and a request what the record of a call can say
+// that was answered in the last moment of a process: it had begun as shortly
+// before, or it would be in the journal.
+func (p *Proxy) reconstruct(c *call, k *cookie, sender int, req *sip.Message) {
+	c.start = k.Call.Time().UnixMilli()
+	c.answer, c.status = c.start, 200
+	c.caller, c.callee = p.partyOf(k.Caller.Endpoint), p.partyOf(k.Callee.Endpoint)
+	from, to, contact := req.From.URI, req.To.URI, req.RequestURI
+	if sender == calleeEnd {
+		from, to, contact = to, from, ""
+	}
+	c.fromURI, c.dialled = strings.Clone(bareURI(from)), strings.Clone(bareURI(to))
+	c.calleeName = c.dialled
+	c.legs = append(c.legs, leg{contact: strings.Clone(contact), start: c.start, answer: c.answer, status: c.status})
+	p.counts(c)
+}
+
+// counts has a call of a process before this one counted by the limiter.
+func (p *Proxy) counts(c *call) {
+	if c.caller.Endpoint != 0 && p.Limiter != nil {
+		p.Limiter.Resume(c.caller.Endpoint, c.caller.Owner, c.caller.Main)
+		c.counted = true
+	}
+}
+
+func (p *Proxy) partyOf(id account.EndpointID) party {
+	if id == 0 || p.Owners == nil {
+		return party{}
+	}
+	owner, main := p.Owners(id)
+	return party{id, owner, main}
 }
 
 // addDialog adds a dialog, nil when there are too many. The call is locked.

@@ -71,6 +71,8 @@ type Config struct {
 	Policy Policy
 	// Limiter is asked about every call that an endpoint places; nil: no limits.
 	Limiter Limiter
+	// Owners tells whose an endpoint is, by auth_ids; nil: nobody's.
+	Owners func(account.EndpointID) (owner, main string)
 	// Redirects is asked where a redirected request may go on to; nil: nowhere.
 	Redirects Redirects
 	// Domain stands in the Warning of refusals.
