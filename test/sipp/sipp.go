@@ -38,7 +38,7 @@ func (s Scenario) start(t testing.TB, dir string) *devserver.Process {
 		t.Fatal(err)
 	}
 	args := []string{s.Server, "-sf", scenario, "-i", "127.0.0.1", "-t", s.Transport, "-nostdin",
-		"-trace_err", "-error_file", filepath.Join(dir, "errors"), "-recv_timeout", "15000"}
+		"-trace_err", "-error_file", filepath.Join(dir, "errors"), "-recv_timeout", "30000", "-buff_size", "8388608"}
 	if s.Port != 0 {
 		args = append(args, "-p", fmt.Sprint(s.Port))
 	}
@@ -71,9 +71,13 @@ func (s Scenario) Run(t testing.TB) {
 	}
 }
 
-// errStarved marks a failure of a SIPp that could not keep its rate. It loses
-// answers then that are on the wire, and is no judge of single calls.
+// errStarved marks a failure of a SIPp that could not keep its rate, or stood
+// still. It loses messages then that are on the wire, and is no judge of single
+// calls.
 var errStarved = errors.New("sipp was starved of CPU")
+
+// watchdog is what a SIPp logs that stood still.
+var watchdog = regexp.MustCompile(`watchdog timer \d+ms has been tripped`)
 
 // Try runs SIPp to its end; an error says what did not succeed.
 func (s Scenario) Try(t testing.TB) error {
@@ -85,11 +89,13 @@ func (s Scenario) Try(t testing.TB) error {
 		return nil
 	}
 	err := fmt.Errorf("sipp %s: %w\n%s", s.File, p.Err(), report(p, dir))
+	slow := false
 	if m := totalTime.FindStringSubmatch(p.Log()); m != nil {
 		took, _ := strconv.ParseFloat(m[1], 64)
-		if took > 1.2*float64(s.Calls)/float64(s.Rate)+1 {
-			return fmt.Errorf("%w: %w", errStarved, err)
-		}
+		slow = took > 1.2*float64(s.Calls)/float64(s.Rate)+1
+	}
+	if logged, _ := os.ReadFile(filepath.Join(dir, "errors")); slow || watchdog.Match(logged) {
+		return fmt.Errorf("%w: %w", errStarved, err)
 	}
 	return err
 }

@@ -113,7 +113,11 @@ func call(t *testing.T, transport string, calls, rate int) error {
 		return err
 	}
 	if complaints != "" {
-		t.Errorf("the callee complains:\n%.4000s", complaints)
+		err := fmt.Errorf("the callee complains:\n%.4000s", complaints)
+		if watchdog.MatchString(complaints) {
+			err = fmt.Errorf("%w: %w", errStarved, err)
+		}
+		return err
 	}
 	return devserver.Until(30*time.Second, func() error {
 		var page struct{ Pagination struct{ Total int } }
