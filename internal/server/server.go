@@ -203,7 +203,9 @@ func (s *Server) build(ctx context.Context, dir *directory.Directory, master []b
 	p.proxy, err = sipproxy.New(sipproxy.Config{
 		Transport: p.tap(), Transactions: p.transactions, Bindings: p.index, GRUUs: p.gruus, Ours: p.names.Ours, Key: cookieKey,
 		Resolver: p.resolver, HopTimeout: cfg.DNS.NextHop, Trunks: phones{p.trunks, dir},
-		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir}, Limiter: p.limiter, Owners: p.owner, Redirects: p, Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
+		Journal: s.callLog, Feeds: &s.calls, Records: s.records, Policy: permissions{dir},
+		Limiter: p.limiter, Owners: p.owner, Untold: p.traces.Untold, Redirects: p,
+		Domain: p.names.first(), Logger: s.logger.With("package", "sipproxy"),
 	})
 	if err != nil {
 		return err

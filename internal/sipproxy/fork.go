@@ -293,6 +293,9 @@ func (f *fork) finish() {
 		f.forwardResponse(best.resp, best.status, nil)
 	case best.status == 480 && f.inDialog == nil && f.caller.Endpoint == 0: // outsiders are not told who exists
 		f.reply(480, "", "")
+		if f.proxy.Untold != nil {
+			f.proxy.Untold(f.req, best.reason)
+		}
 	default:
 		f.reply(best.status, best.reason, best.sentence)
 	}

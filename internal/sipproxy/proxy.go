@@ -73,6 +73,9 @@ type Config struct {
 	Limiter Limiter
 	// Owners tells whose an endpoint is, by auth_ids; nil: nobody's.
 	Owners func(account.EndpointID) (owner, main string)
+	// Untold hears the reason of a refusal that a caller from outside is not told;
+	// nil: nobody does.
+	Untold func(req *sip.Message, reason string)
 	// Redirects is asked where a redirected request may go on to; nil: nowhere.
 	Redirects Redirects
 	// Domain stands in the Warning of refusals.
