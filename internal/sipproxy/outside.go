@@ -289,8 +289,10 @@ func (f *fork) hopFailed(b *branch, a answer) {
 	switch {
 	case errors.Is(a.cause, siptransaction.ErrFull):
 		f.outside.hops, f.outside.exits = nil, nil
-	case toNumber && errors.Is(a.cause, sipauth.ErrChallenge):
-		f.outside.hops = nil // the trunk refuses us, and not the callee the caller
+	case errors.Is(a.cause, sipauth.ErrChallenge): // the trunk refuses us, and not the callee the caller
+		if f.outside.hops = nil; !toNumber {
+			f.outside.exits = nil
+		}
 	case a.resp == nil:
 		f.proxy.Resolver.Avoid(b.hop, 0)
 	case a.code == 503:

@@ -202,6 +202,50 @@ func TestEndingCallOnTrunk(t *testing.T) {
 	})
 }
 
+// A re-INVITE is said again with the password too, and one that the trunk does not
+// take is refused to the caller, while the call goes on.
+func TestTrunkChallengesReINVITE(t *testing.T) {
+	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
+		w.dial(toNumber, table)
+		w.next(caller, "SIP/2.0 100")
+		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
+		w.next(farA, "ACK")
+		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
+		ok := w.next(caller, "SIP/2.0 200")
+		w.receive(caller, inDialog("ACK", 1, ok))
+		w.next(farA, "ACK")
+		for cseq := uint32(2); cseq <= 3; cseq++ {
+			taken := cseq == 2
+			w.receive(caller, inDialog("INVITE", int(cseq), ok))
+			w.next(caller, "SIP/2.0 100")
+			first := w.next(farA, "INVITE")
+			w.receive(farA, challenge(first, 407, ""))
+			w.next(farA, "ACK")
+			again := w.next(farA, "INVITE")
+			if first.CSeq != cseq+1 || again.CSeq != cseq+1 || !again.Has(sip.ProxyAuthorization) {
+				t.Errorf("re-INVITE with CSeq %d, then %d", first.CSeq, again.CSeq)
+			}
+			if taken {
+				w.receive(farA, atFar(response(again, 200, "far")))
+				w.next(caller, "SIP/2.0 200")
+				w.receive(caller, inDialog("ACK", int(cseq), ok))
+				w.next(farA, "ACK")
+				continue
+			}
+			w.receive(farA, challenge(again, 407, ""))
+			w.next(farA, "ACK")
+			if m := w.next(caller, "SIP/2.0 502"); m.CSeq != cseq || !strings.Contains(string(m.Bytes()), "phones.trunk_refused") {
+				t.Errorf("%s", m.Bytes())
+			}
+			w.receive(caller, strings.Replace(inDialog("ACK", int(cseq), ok), "z9hG4bKACK", "z9hG4bKINVITE", 1))
+			w.nothing(farA)
+		}
+		w.receive(caller, inDialog("BYE", 4, ok))
+		w.receive(farA, atFar(response(w.next(farA, "BYE"), 200, "far")))
+		w.next(caller, "SIP/2.0 200")
+	})
+}
+
 // A trunk may be deleted while it carries a call, which goes on with the numbers
 // that it has begun with.
 func TestTrunkDeletedInCall(t *testing.T) {

@@ -51,6 +51,26 @@ caller > 200 BYE
 callee < 200 BYE
 `
 
+// callBeyond comes in while the one line is in use, and the carrier's caller hears
+// that it is.
+const callBeyond = `
+far callee udp carrier.test user=+49305678
+far caller udp carrier.test user=+4940777
+phone alice udp
+alice > INVITE tel:+49305678 auth
+callee < INVITE
+callee > 180
+alice < 180
+caller > INVITE sip:+4930100@carrier.test
+caller < 486 INVITE
+    X-Onhook-Reason: phones.trunk_busy
+caller > ACK
+callee > 603
+callee < ACK
+alice < 603 INVITE
+alice > ACK
+`
+
 // refusedOut and refusedIn are answered at once: by us, and by the carrier, where
 // nobody is registered any more.
 const (
@@ -122,6 +142,10 @@ func TestTrunkLifecycle(t *testing.T) {
 	registration("registered", "")
 	play("a call out", callOut)
 	play("a call in", fmt.Sprintf(callIn, "front"))
+
+	onhook("", "trunk", "update", "carrier", "--max-calls", "1")
+	play("a call in where one goes out", callBeyond)
+	onhook("", "trunk", "update", "carrier", "--max-calls", "0")
 
 	onhook("", "number", "update", "+4930100", "--endpoint", "back")
 	play("a call in to another", fmt.Sprintf(callIn, "back"))
