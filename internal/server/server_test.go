@@ -100,17 +100,29 @@ var nonce = regexp.MustCompile(`nonce="([^"]+)"`)
 // register sends a REGISTER of bob's, with credentials where nonce is given.
 func (in *instance) register(t *testing.T, cseq int, nonce, password string) string {
 	t.Helper()
+	return in.ofBob(t, "REGISTER", "sip:example.com", cseq, nonce, password)
+}
+
+// ofBob sends a request of bob's to himself, with credentials where nonce is given.
+func (in *instance) ofBob(t *testing.T, method, uri string, cseq int, nonce, password string) string {
+	t.Helper()
+	header := map[string]string{"REGISTER": "Authorization"}[method]
+	if header == "" {
+		header = "Proxy-Authorization"
+	}
 	auth := ""
 	if nonce != "" {
 		h := func(s string) string {
 			sum := md5.Sum([]byte(s))
 			return hex.EncodeToString(sum[:])
 		}
-		response := h(h("bob:example.com:"+password) + ":" + nonce + ":00000001:c:auth:" + h("REGISTER:sip:example.com"))
-		auth = fmt.Sprintf("Authorization: Digest username=\"bob\", realm=\"example.com\", nonce=\"%s\", uri=\"sip:example.com\", response=\"%s\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"c\"\n", nonce, response)
+		response := h(h("bob:example.com:"+password) + ":" + nonce + ":00000001:c:auth:" + h(method+":"+uri))
+		auth = fmt.Sprintf("%s: Digest username=\"bob\", realm=\"example.com\", nonce=\"%s\", uri=\"%s\", response=\"%s\", algorithm=MD5, qop=auth, nc=00000001, cnonce=\"c\"\n",
+			header, nonce, uri, response)
 	}
 	addr := in.client.LocalAddr().String()
-	return in.exchange(t, fmt.Sprintf("REGISTER sip:example.com SIP/2.0\nVia: SIP/2.0/UDP %[1]s;rport;branch=z9hG4bK%[2]d\nMax-Forwards: 70\nFrom: <sip:bob@example.com>;tag=b\nTo: <sip:bob@example.com>\nCall-ID: reg\nCSeq: %[2]d REGISTER\nContact: <sip:bob@%[1]s>\nUser-Agent: test\n%[3]sContent-Length: 0\n\n", addr, cseq, auth))
+	return in.exchange(t, fmt.Sprintf("%[4]s %[5]s SIP/2.0\nVia: SIP/2.0/UDP %[1]s;rport;branch=z9hG4bK%[4]s%[2]d\nMax-Forwards: 70\nFrom: <sip:bob@example.com>;tag=b\nTo: <sip:bob@example.com>\n"+
+		"Call-ID: %[4]s\nCSeq: %[2]d %[4]s\nContact: <sip:bob@%[1]s>\nUser-Agent: test\n%[3]sContent-Length: 0\n\n", addr, cseq, auth, method, uri))
 }
 
 func (in *instance) login(t *testing.T, cseq int, password string) string {
@@ -194,6 +206,75 @@ func TestRegisterAndRestart(t *testing.T) {
 	if got := again.login(t, 12, "password-2"); !strings.HasPrefix(got, "SIP/2.0 200") {
 		t.Fatalf("the new password:\n%s", got)
 	}
+}
+
+// A disabled sub-account's phones are logged out and refused, which only those
+// who know a password learn; nothing else about it changes, over a restart too.
+func TestDisabledSubAccount(t *testing.T) {
+	cfg := testConfig(t)
+	in := start(t, cfg)
+	var err error
+	if in.owner, in.token, err = in.Accounts().CreateAccount(t.Context(), "main"); err != nil {
+		t.Fatal(err)
+	}
+	sub, _, err := in.Accounts().CreateSubAccount(t.Context(), in.owner, account.SubAccountSpec{Name: account.Some("sub")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := in.Accounts().CreateEndpoint(t.Context(), sub, account.EndpointSpec{Username: account.Some("bob"), Password: account.Some("password-1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := "/v1/Account/" + in.owner.AuthID + "/Endpoint/" + bob.ID.String() + "/"
+	enable := func(enabled bool) {
+		t.Helper()
+		body := fmt.Sprintf(`{"enabled":%t}`, enabled)
+		if status, _, answer := in.ask(t, "PUT", "/v1/accounts/"+in.owner.AuthID+"/sub-accounts/"+sub.AuthID, body); status != 200 {
+			t.Fatalf("enabled %t: %d %s", enabled, status, answer)
+		}
+	}
+	cseq := 0
+	expect := func(what, answer, status, reason string) {
+		t.Helper()
+		if !strings.HasPrefix(answer, "SIP/2.0 "+status) || strings.Contains(answer, "X-Onhook-Reason: "+reason) != (reason != "") {
+			t.Errorf("%s: wants %s %s, got\n%s", what, status, reason, answer)
+		}
+	}
+	login := func(password, status, reason string) {
+		t.Helper()
+		cseq += 2
+		expect("REGISTER with "+password, in.login(t, cseq, password), status, reason)
+	}
+	call := func(status, reason string) {
+		t.Helper()
+		cseq += 2
+		const uri = "sip:nobody@example.com"
+		first := in.ofBob(t, "MESSAGE", uri, cseq, "", "")
+		match := nonce.FindStringSubmatch(first)
+		if match == nil {
+			t.Fatalf("no challenge:\n%s", first)
+		}
+		expect("MESSAGE", in.ofBob(t, "MESSAGE", uri, cseq+1, match[1], "password-1"), status, reason)
+	}
+	login("password-1", "200", "")
+	call("404", "endpoint.unknown")
+	enable(false)
+	if e := in.get(t, path); e["sip_registered"] != "false" || e["username"] != "bob" {
+		t.Errorf("while disabled: %v", e)
+	}
+	login("wrong-password", "401", "auth.bad_credentials")
+	login("password-1", "403", "account.disabled")
+	call("403", "account.disabled")
+	if err := in.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, cfg)
+	again.owner, again.token = in.owner, in.token
+	in = again
+	login("password-1", "403", "account.disabled")
+	enable(true)
+	login("password-1", "200", "")
+	call("404", "endpoint.unknown")
 }
 
 // What is refused, and how, before anything is known of the caller.
