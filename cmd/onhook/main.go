@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -69,8 +70,13 @@ func (m *Main) Run(args []string) int {
 		fmt.Fprintln(m.Stderr, "onhook:", err)
 		return exitFailed
 	}
-	if len(args) == 0 {
+	switch { // what people try first
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		args = []string{"version"}
 	}
 	ctx, err := parser.Parse(args)
 	if helped {

@@ -367,13 +367,15 @@ func TestUsage(t *testing.T) {
 			t.Errorf("%v: exit code %d: %s", args, code, stderr)
 		}
 	}
-	for _, args := range [][]string{nil, {"--help"}, {"serve", "--help"}} {
+	for _, args := range [][]string{nil, {"--help"}, {"serve", "--help"}, {"help"}, {"help", "endpoint", "list"}} {
 		if code, stdout, _ := run(args...); code != exitOK || !strings.Contains(stdout, "Usage: onhook") {
 			t.Errorf("%v: exit code %d: %s", args, code, stdout)
 		}
 	}
-	if code, stdout, _ := run("version"); code != exitOK || !strings.HasPrefix(stdout, "onhook ") {
-		t.Errorf("version: exit code %d: %s", code, stdout)
+	for _, arg := range []string{"version", "--version"} {
+		if code, stdout, _ := run(arg); code != exitOK || !strings.HasPrefix(stdout, "onhook ") {
+			t.Errorf("%s: exit code %d: %s", arg, code, stdout)
+		}
 	}
 	if code, _, stderr := run("serve", "--config", "/nowhere/onhook.yaml"); code != exitFailed || !strings.Contains(stderr, "/nowhere/onhook.yaml") {
 		t.Errorf("missing file: exit code %d: %s", code, stderr)
