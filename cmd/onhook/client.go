@@ -25,24 +25,24 @@ import (
 
 // place is where the API of a running server is.
 type place struct {
-	URL    string `env:"ONHOOK_URL" placeholder:"URL" help:"The server's API, such as https://sip.example.com:5080."`
-	CAFile string `env:"ONHOOK_CA_FILE" placeholder:"FILE" help:"Certificates (PEM) that the API's may be signed with, beside the system's."`
-	Dir    string `placeholder:"DIR" help:"The folder of a running onhook dev, instead of URL and keys. Default without a URL: ./.onhook."`
+	URL    string `env:"ONHOOK_URL" placeholder:"URL" group:"Server and account:" help:"The server's API, such as https://sip.example.com:5080."`
+	CAFile string `env:"ONHOOK_CA_FILE" placeholder:"FILE" group:"Server and account:" help:"Certificates (PEM) that the API's may be signed with, beside the system's."`
+	Dir    string `placeholder:"DIR" group:"Server and account:" help:"The folder of a running onhook dev, instead of URL and keys. Default without a URL: ./.onhook."`
 	JSON   bool   `name:"json" help:"Print JSON as the API gives it."`
 }
 
 // remote is what the commands need that act for an account.
 type remote struct {
 	place
-	AuthID    string `env:"ONHOOK_AUTH_ID" placeholder:"ID" help:"The account: MA_… or SA_…."`
-	AuthToken string `env:"ONHOOK_AUTH_TOKEN" placeholder:"TOKEN" help:"Its token; better given in the environment, where other users do not see it."`
-	Account   string `placeholder:"SA_ID" help:"Act on this sub-account of the account."`
+	AuthID    string `env:"ONHOOK_AUTH_ID" placeholder:"ID" group:"Server and account:" help:"The account: MA_… or SA_…."`
+	AuthToken string `env:"ONHOOK_AUTH_TOKEN" placeholder:"TOKEN" group:"Server and account:" help:"Its token; better given in the environment, where other users do not see it."`
+	Account   string `placeholder:"SA_ID" group:"Server and account:" help:"Act on this sub-account of the account."`
 }
 
 // admin is what the commands of server administration need.
 type admin struct {
 	place
-	AdminToken string `env:"ONHOOK_ADMIN_TOKEN" placeholder:"TOKEN" help:"The server's api.admin_token; better given in the environment, where other users do not see it."`
+	AdminToken string `env:"ONHOOK_ADMIN_TOKEN" placeholder:"TOKEN" group:"Server and account:" help:"The server's api.admin_token; better given in the environment, where other users do not see it."`
 }
 
 // devDir is where onhook dev keeps its state unless told otherwise.
