@@ -64,6 +64,7 @@ type Server struct {
 	journalStats func() locationlog.Stats
 	path         *path
 	guard        *floodguard.Guard
+	trust        sync.Mutex // of those who tell it whom to trust
 	trunks       *trunk.Service
 	upstream     *siptrunk.Registrations
 	calls        callrecord.Feeds

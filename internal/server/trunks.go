@@ -19,7 +19,8 @@ func (s *Server) buildTrunks(ctx context.Context) (err error) {
 		return fmt.Errorf("default_region: %w", err)
 	}
 	s.upstream = siptrunk.New(siptrunk.Config{
-		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Logger: s.logger.With("package", "siptrunk"),
+		Table: p.trunks, Transport: p.transport, Transactions: p.transactions, Resolver: p.resolver, Moved: s.trustTrunks,
+		Logger: s.logger.With("package", "siptrunk"),
 	})
 	s.trunks = trunk.NewService(trunk.ServiceConfig{
 		Table: p.trunks, Store: s.store, Trunks: s.cfg.Trunks, Numbers: s.cfg.Numbers, Changed: s.trunksChanged, Logger: s.logger.With("package", "trunk"),
@@ -27,11 +28,18 @@ func (s *Server) buildTrunks(ctx context.Context) (err error) {
 	return s.trunks.Load(ctx)
 }
 
-// trunksChanged has the rest of the server follow the table. What trunks send is
-// much, and no flood.
+// trunksChanged has the rest of the server follow the table.
 func (s *Server) trunksChanged() {
-	s.guard.Trust(slices.Concat(s.cfg.TrustedNetworks, s.path.trunks.Networks()))
+	s.trustTrunks()
 	s.upstream.Changed()
+}
+
+// trustTrunks tells the guard where the trunks are: what they send is much, and no
+// flood.
+func (s *Server) trustTrunks() {
+	s.trust.Lock() // the last to look is the last to tell
+	defer s.trust.Unlock()
+	s.guard.Trust(slices.Concat(s.cfg.TrustedNetworks, s.path.trunks.Networks()))
 }
 
 // phones gives the trunks the shape that sipproxy asks for.

@@ -68,7 +68,7 @@ func (r *registration) run(ctx context.Context) {
 		if err != nil {
 			wait := r.retryAfter(failures)
 			failures++
-			r.line.SetRegistration(&trunk.Registration{State: trunk.Failed, Until: time.Now().Add(wait), Error: err.Error()})
+			r.tell(&trunk.Registration{State: trunk.Failed, Until: time.Now().Add(wait), Error: err.Error()})
 			r.config.Logger.Warn("registration with a trunk failed", "trunk", r.line.Name, "error", err, "again_in", wait.String())
 			sleep(ctx, wait)
 			continue
@@ -76,8 +76,17 @@ func (r *registration) run(ctx context.Context) {
 		if failures = 0; r.line.Registration().State != trunk.Registered {
 			r.config.Logger.Info("registered with a trunk", "trunk", r.line.Name, "address", r.flow.Remote.String(), "expires", granted.String())
 		}
-		r.line.SetRegistration(&trunk.Registration{State: trunk.Registered, Until: time.Now().Add(granted), Address: r.flow.Remote})
+		r.tell(&trunk.Registration{State: trunk.Registered, Until: time.Now().Add(granted), Address: r.flow.Remote})
 		r.keep(ctx, refreshAfter(granted))
+	}
+}
+
+// tell tells the trunk how it stands.
+func (r *registration) tell(now *trunk.Registration) {
+	before := r.line.Registration().Address
+	r.line.SetRegistration(now)
+	if r.line.Registration().Address != before {
+		r.config.Moved()
 	}
 }
 
@@ -85,7 +94,7 @@ func (r *registration) run(ctx context.Context) {
 // reads what we send in its order.
 func (r *registration) leave(ctx context.Context) {
 	made := r.unanswered || r.line.Registration().State == trunk.Registered
-	r.line.SetRegistration(nil)
+	r.tell(nil)
 	if made {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 		defer cancel()

@@ -36,6 +36,7 @@ type Config struct {
 	Transport    Transport
 	Transactions *siptransaction.Layer
 	Resolver     Resolver
+	Moved        func() // told when the address of a registration is another; nil: nobody
 	Logger       *slog.Logger
 
 	Keepalive time.Duration // between keepalives: 25 s, which is less than NATs remember (RFC 5626 4.4.2)
@@ -60,6 +61,9 @@ func New(c Config) *Registrations {
 	orDuration(&c.Keepalive, 25*time.Second)
 	orDuration(&c.MinRetry, 15*time.Second)
 	orDuration(&c.MaxRetry, 10*time.Minute)
+	if c.Moved == nil {
+		c.Moved = func() {}
+	}
 	return &Registrations{config: c, changed: make(chan struct{}, 1)}
 }
 

@@ -122,6 +122,13 @@ func (c *carrier) requests() []*sip.Message {
 	return got
 }
 
+// pinged counts the keepalives.
+func (c *carrier) pinged() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pings
+}
+
 const challenge = "401 Unauthorized\nWWW-Authenticate: Digest realm=\"carrier\", nonce=\"n\", qop=\"auth\", algorithm=SHA-256\n"
 
 // accept answers as a registrar does: a challenge, then 200.
@@ -194,8 +201,8 @@ func TestRegistration(t *testing.T) {
 			t.Error("what comes from where we are registered is not the trunk's")
 		}
 		time.Sleep(8 * time.Minute)
-		if n := len(c.requests()); n != 0 || c.pings < 15 {
-			t.Errorf("%d REGISTERs and %d keepalives in eight minutes", n, c.pings)
+		if n, pings := len(c.requests()), c.pinged(); n != 0 || pings < 15 {
+			t.Errorf("%d REGISTERs and %d keepalives in eight minutes", n, pings)
 		}
 		time.Sleep(time.Minute + time.Second)
 		if n := len(c.requests()); n != 2 {
@@ -381,6 +388,23 @@ func status(r *Registrations) trunk.Registration {
 		return line.Registration()
 	}
 	return trunk.Registration{State: trunk.Off}
+}
+
+// What the table says of addresses follows a registration that moves or ends.
+func TestMoved(t *testing.T) {
+	withCarrier(t, one, accept, func(c *carrier, r *Registrations, stop func()) {
+		var told []string
+		r.config.Moved = func() { told = append(told, fmt.Sprint(r.config.Table.Networks())) }
+		c.mu.Lock()
+		c.dead[hopA] = true
+		c.conn = 2
+		c.mu.Unlock()
+		time.Sleep(10 * time.Minute)
+		stop()
+		if got, want := strings.Join(told, " "), "[198.51.100.2/32] []"; got != want {
+			t.Errorf("told %s, want %s", got, want)
+		}
+	})
 }
 
 func from(table *trunk.Table, addr netip.AddrPort) *trunk.Line {

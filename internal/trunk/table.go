@@ -130,10 +130,14 @@ func (t *Table) Number(number string) (n Number, ok bool) {
 	return n, ok
 }
 
-// Networks are the addresses of all trunks, as far as they are configured.
+// Networks are the addresses of all trunks: those that are configured, and those
+// we are registered with.
 func (t *Table) Networks() (all []netip.Prefix) {
 	for _, l := range t.Lines() {
 		all = append(all, l.Networks...)
+		if a := l.Registration().Address.Addr().Unmap(); a.IsValid() {
+			all = append(all, netip.PrefixFrom(a, a.BitLen()))
+		}
 	}
 	return all
 }
