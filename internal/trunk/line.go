@@ -115,10 +115,13 @@ func (l *Line) Identity() string {
 		return ""
 	case l.TLSName != "":
 		return l.TLSName
-	case l.Where.Is("sips") || strings.EqualFold(transport, "tls"):
-		return l.Where.Host
+	case !l.Where.Is("sips") && !strings.EqualFold(transport, "tls"):
+		return ""
 	}
-	return ""
+	if addr, ok := l.Where.Addr(); ok {
+		return addr.Unmap().String()
+	}
+	return strings.TrimSuffix(l.Where.Host, ".")
 }
 
 // takes returns the length of the longest prefix that a number begins with; ok is

@@ -143,12 +143,13 @@ func TestFromTLS(t *testing.T) {
 		{"sip:carrier.example", "tls", "", "carrier.example"},
 		{"sip:carrier.example;transport=TLS", "", "", "carrier.example"},
 		{"sips:carrier.example", "", "", "carrier.example"},
+		{"sips:[2001:db8::1]:5061", "", "", "2001:db8::1"},
 		{"sips:carrier.example", "", "sbc.carrier.example", "sbc.carrier.example"},
 		{"sip:carrier.example", "", "carrier.example", "carrier.example"},
 		{"sips:carrier.example", "", AnyName, ""},
 	} {
 		table := table(t, "", []Trunk{{Name: "a", URI: c.uri, Transport: c.transport, TLSName: c.name, Networks: networks}})
-		for _, shown := range []string{"", "carrier.example", "sbc.carrier.example", "other.example"} {
+		for _, shown := range []string{"", "carrier.example", "sbc.carrier.example", "other.example", "2001:db8::1"} {
 			want := ""
 			if c.want == "" || shown == c.want {
 				want = "a"
