@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"onhook/client"
 )
 
 // remoteDev is a running onhook dev for the commands that use an API.
@@ -393,6 +397,41 @@ func TestEventsAreCut(t *testing.T) {
 		"onhook: invalid credentials: " + far.URL + " does not know MA_X with this token, or has it disabled\n"
 	if stderr != want {
 		t.Errorf("%s\nwant\n%s", stderr, want)
+	}
+}
+
+// The table on a terminal outlives its server: it says so, and goes on.
+func TestWatchScreenIsCut(t *testing.T) {
+	var connections atomic.Int32
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !strings.HasSuffix(r.URL.Path, "/events"):
+			fmt.Fprint(w, `{"meta":{"total_count":60},"objects":[{"endpoint_id":"1","username":"alice","sip_registered":"true"}]}`)
+		case connections.Add(1) == 1:
+			w.WriteHeader(503)
+			fmt.Fprint(w, `{"error":"try again later"}`)
+		case connections.Load() == 2:
+			fmt.Fprint(w, ": the stream begins\n\n")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	defer far.Close()
+	screen := newOutput()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		c := &endpointWatch{}
+		done <- c.screen(ctx, &Main{Stdout: screen}, client.New(far.URL, "MA_X", "x"))
+	}()
+	for _, want := range []string{"\r\x1b[Ktry again later", "alice     yes", "and 59 more"} {
+		if !screen.waitFor(want) {
+			t.Errorf("no %q in %q", want, screen)
+		}
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) || !strings.HasSuffix(screen.String(), "Ctrl-C ends\n") {
+		t.Errorf("%v, %q", err, screen)
 	}
 }
 
