@@ -88,7 +88,11 @@ func (p *path) Message(m *sip.Message, flow sip.Flow) {
 	if m.IsRequest() {
 		m = p.proxy.FromStrictRouter(m)
 	}
-	if p.transactions.Receive(m, flow) || !m.IsRequest() {
+	if p.transactions.Receive(m, flow) {
+		return
+	}
+	if !m.IsRequest() {
+		p.proxy.Stray(m, flow)
 		return
 	}
 	switch {

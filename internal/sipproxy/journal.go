@@ -263,6 +263,8 @@ func (p *Proxy) Load() error {
 		return nil
 	}
 	now := time.Now()
+	rang := map[CallID]*call{}
+	p.rang.Store(&rang)
 	var epochs []byte
 	var updates []location.Record
 	err := j.Load(func(key location.Key, value []byte) error {
@@ -270,7 +272,7 @@ func (p *Proxy) Load() error {
 			epochs = append(epochs, value...)
 			return nil
 		}
-		if drop, err := p.restore(value, now); err != nil || drop {
+		if drop, err := p.restore(value, rang, now); err != nil || drop {
 			updates = append(updates, location.Record{Key: key})
 			if err != nil { // one of a newer version, or damaged: the others go on
 				p.Logger.Warn("a call in the journal is given up", "error", err)
@@ -291,7 +293,7 @@ func (p *Proxy) Load() error {
 
 // restore takes in one record of the journal; drop tells that it is of no more
 // use.
-func (p *Proxy) restore(value []byte, now time.Time) (drop bool, err error) {
+func (p *Proxy) restore(value []byte, rang map[CallID]*call, now time.Time) (drop bool, err error) {
 	r := &journalReader{b: value}
 	if version := r.bytes(1)[0]; version != journalVersion {
 		return false, fmt.Errorf("%w: it is of version %d", errJournal, version)
@@ -320,6 +322,7 @@ func (p *Proxy) restore(value []byte, now time.Time) (drop bool, err error) {
 	case kind == kindRinging: // or answered in the last moment: what comes with its cookie goes on
 		c.over, c.end, c.status, c.reason = true, now.UnixMilli(), 480, "server.restarted"
 		c.outcome, _ = callrecord.OfReason(c.reason)
+		rang[c.id] = c
 		for range r.count() {
 			var s side
 			r.side(&s)
@@ -376,6 +379,7 @@ func (p *Proxy) lateRecords(c *call) {
 func (p *Proxy) sayFarewell() {
 	farewells := p.farewells
 	p.farewells = nil
+	p.Transactions.AfterFunc(longestRing, func() { p.rang.Store(nil) })
 	var answers []farewell
 	for _, f := range farewells {
 		var m sip.Message

@@ -321,7 +321,7 @@ func TestDamagedCall(t *testing.T) {
 			t.Fatal("the whole one cannot be read")
 		}
 		for n := range whole[:len(whole)-1] {
-			if _, err := w.proxy.restore(whole[:n], time.Now()); err == nil && n > 0 {
+			if _, err := w.proxy.restore(whole[:n], nil, time.Now()); err == nil && n > 0 {
 				t.Errorf("cut at %d, it is taken", n)
 			}
 		}

@@ -111,7 +111,8 @@ type Proxy struct {
 	calls     *calls
 	ringing   ringing
 	journal   *journal
-	farewells []farewell // to send when Run begins
+	farewells []farewell                       // to send when Run begins
+	rang      atomic.Pointer[map[CallID]*call] // at the restart: over, and their phones were told
 	started   time.Time
 	merged    *merged
 	loopSeed  maphash.Seed

@@ -129,6 +129,10 @@ func (w *world) receive(from netip.AddrPort, text string, devices ...netip.AddrP
 	if w.layer.Receive(m, flow) {
 		return
 	}
+	if !m.IsRequest() {
+		w.proxy.Stray(m, flow)
+		return
+	}
 	switch {
 	case m.Method == sip.ACK:
 		w.proxy.ACK(m, flow)

@@ -129,9 +129,9 @@ func (c *Client) Method() string { return c.method }
 // Branch returns the branch of the request.
 func (c *Client) Branch() string { return c.branch }
 
-// receiveResponse gives a response to the transaction of its request. One
-// without is dropped (RFC 6026 7.2).
-func (l *Layer) receiveResponse(m *sip.Message) {
+// receiveResponse gives a response to the transaction of its request, and reports
+// false for one without.
+func (l *Layer) receiveResponse(m *sip.Message) bool {
 	k := l.hash.client(m.Via.Branch(), m.CSeqMethod)
 	s := l.shard(k)
 	s.mu.Lock()
@@ -139,7 +139,7 @@ func (l *Layer) receiveResponse(m *sip.Message) {
 	if c == nil {
 		s.mu.Unlock()
 		l.stray.Add(1)
-		return
+		return false
 	}
 	var buf [1]effect
 	user := c.user
@@ -155,6 +155,7 @@ func (l *Layer) receiveResponse(m *sip.Message) {
 	if up && user != nil {
 		user.Response(c, m)
 	}
+	return true
 }
 
 // receiveInvite moves the INVITE machine (RFC 3261 17.1.1, RFC 6026 7.2) and

@@ -222,6 +222,7 @@ type step struct {
 
 func (b *bench) play(method string, flow sip.Flow, server bool, steps []step) {
 	b.t.Helper()
+	over := false // nothing is left of the transaction
 	for _, s := range steps {
 		b.until(s.at)
 		var status int
@@ -240,14 +241,15 @@ func (b *bench) play(method string, flow sip.Flow, server bool, steps []step) {
 			b.l.FlowClosed(flow, errors.New("connection closed"))
 		case "idle":
 			b.idle()
+			over = true
 		default:
 			if _, err := fmt.Sscan(s.do, &status); err != nil {
 				b.t.Fatalf("unknown step %q", s.do)
 			}
 			if server {
 				b.respond(status)
-			} else if !b.receive(response(status, method, cookie+"1"), flow) {
-				b.t.Error("a response was not taken")
+			} else if taken := b.receive(response(status, method, cookie+"1"), flow); taken == over {
+				b.t.Errorf("response %d taken: %v", status, taken)
 			}
 		}
 	}

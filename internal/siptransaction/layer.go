@@ -243,11 +243,11 @@ func (l *Layer) send(flow sip.Flow, msg []byte) {
 
 // Receive looks whether a message belongs to a transaction and takes it then:
 // responses, retransmissions, the ACK of a failed INVITE, and every CANCEL.
-// What it leaves (false) is a request for Begin, or the ACK of a 2xx.
+// What it leaves (false) is a request for Begin, the ACK of a 2xx, or a response
+// that nobody waits for, which is to be dropped (RFC 6026 8.10).
 func (l *Layer) Receive(m *sip.Message, flow sip.Flow) bool {
 	if !m.IsRequest() {
-		l.receiveResponse(m)
-		return true
+		return l.receiveResponse(m)
 	}
 	switch m.Method {
 	case sip.ACK:
