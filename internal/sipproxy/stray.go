@@ -12,7 +12,7 @@ import (
 // The cookie in it leads to the caller, who acknowledges it (again); a call whose
 // caller was told that it is over is ended at the device.
 //
-// RFC 6026 8.10: others are dropped, so that nobody sends responses through us.
+// RFC 6026 7.2: others are dropped, so that nobody sends responses through us.
 func (p *Proxy) Stray(resp *sip.Message, source sip.Flow) {
 	if resp.CSeqMethod != sip.INVITE || resp.Status < 200 || resp.Status >= 300 || p.journal == nil {
 		return

@@ -244,7 +244,7 @@ func (l *Layer) send(flow sip.Flow, msg []byte) {
 // Receive looks whether a message belongs to a transaction and takes it then:
 // responses, retransmissions, the ACK of a failed INVITE, and every CANCEL.
 // What it leaves (false) is a request for Begin, the ACK of a 2xx, or a response
-// that nobody waits for, which is to be dropped (RFC 6026 8.10).
+// that nobody waits for, which is to be dropped (RFC 6026 7.2).
 func (l *Layer) Receive(m *sip.Message, flow sip.Flow) bool {
 	if !m.IsRequest() {
 		return l.receiveResponse(m)
