@@ -18,6 +18,7 @@ import (
 // from parts, answers recognised by their bytes and datagrams passed in
 // batches, so that it costs less than what it measures.
 type generator struct {
+	server  *server
 	domain  string
 	address string // of the server
 	users   int
@@ -59,7 +60,7 @@ const (
 )
 
 func newGenerator(s *server, users, window int) (*generator, error) {
-	g := &generator{domain: s.domain, address: s.udp.String(), users: users}
+	g := &generator{server: s, domain: s.domain, address: s.udp.String(), users: users}
 	for i := range lanes {
 		conn, err := net.DialUDP("udp4", nil, s.udp)
 		if err != nil {

@@ -64,7 +64,8 @@ func (r *limitsReport) markdown() string {
 	if len(r.overload) > 0 {
 		b.WriteString("\n## More than it can do\n\nThe server has one core, the generator the other. The rate of refreshes is raised until the answers do not keep up: most of them\nin a second are the peak. " +
 			"Then more come, whatever is answered, for " + floodTime.String() + ", and none is sent again. What is neither answered nor refused\nwas dropped unread: by the kernel, or when it had waited too long. " +
-			"The memory that grows holds answers of the last 32 s, for requests that are sent again: 256 MiB at most.\n\n" +
+			"The memory that grows holds answers of the last 32 s, for requests that are sent again: 256 MiB at most.\n" +
+			"A flood during which other processes took more than a quarter of a core is repeated, three times at most.\n\n" +
 			"| | peak/s | offered/s | answered 2xx/s | of the peak | 503 | 401 | memory before → after | other processes |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 		for _, o := range r.overload {
 			fmt.Fprintf(&b, "| %s, %.1f times the peak | %.0f | %.0f | %.0f | **%.0f %%** | %d | %d | %s → %s | %.0f %% of a core |\n", o.op, o.factor, o.peak, o.offered,
