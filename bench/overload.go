@@ -104,7 +104,7 @@ func (g *generator) undisturbed(wanted overloadResult, length time.Duration) (o 
 		if err := g.flood(&o, length); err != nil {
 			return o, err
 		}
-		o.others = max(0, (otherTime(g.server) - others).Seconds()/time.Since(began).Seconds())
+		o.others = max(0, (otherTime(g.server)-others).Seconds()/time.Since(began).Seconds())
 		if o.others <= disturbed {
 			break
 		}
