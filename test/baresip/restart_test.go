@@ -59,28 +59,44 @@ func TestCallOutlivesKill(t *testing.T) {
 }
 
 // The server is killed while a phone rings, and started again: the caller hears
-// that the call is over, the other phone stops ringing, and there is a record.
+// that the call is over, the other phone stops ringing, at once or, where its
+// connection was lost, when it answers; and there is a record.
 func TestRingingCallIsKilled(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := devserver.StartIn(t, dir)
-	alice, a := register(t, s, "ba_ring_a", "udp", "")
-	bob, _ := register(t, s, "ba_ring_b", "udp", "")
-	call(t, alice, bob)
-	alice.WaitEvent(t, "CALL_RINGING", callLimit)
-	bob.WaitEvent(t, "CALL_INCOMING", callLimit)
-	if err := devserver.Until(callLimit, func() error { return holds(dir, "server.restarted") }); err != nil { // what would be said
-		t.Fatal(err)
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			s := devserver.StartIn(t, dir)
+			alice, a := register(t, s, "ba_ring_a", "udp", "")
+			bob, b := register(t, s, "ba_ring_b", transport, "")
+			call(t, alice, bob)
+			alice.WaitEvent(t, "CALL_RINGING", callLimit)
+			bob.WaitEvent(t, "CALL_INCOMING", callLimit)
+			if err := devserver.Until(callLimit, func() error { return holds(dir, "server.restarted") }); err != nil { // what would be said
+				t.Fatal(err)
+			}
+			s.Kill()
+			s = devserver.StartIn(t, dir)
+			if closed := alice.WaitEvent(t, "CALL_CLOSED", callLimit); !strings.Contains(closed.Param, "480") {
+				t.Errorf("the call ended with %q, want 480", closed.Param)
+			}
+			if transport == "tcp" {
+				s.WaitRegisteredWithin(t, b.ID, true, callLimit)
+				bob.Command(t, "accept", "")
+			}
+			bob.WaitEvent(t, "CALL_CLOSED", callLimit)
+			recorded(t, s, a.ID)
+		})
 	}
-	s.Kill()
-	s = devserver.StartIn(t, dir)
-	if closed := alice.WaitEvent(t, "CALL_CLOSED", callLimit); !strings.Contains(closed.Param, "480") {
-		t.Errorf("the call ended with %q, want 480", closed.Param)
-	}
-	bob.WaitEvent(t, "CALL_CLOSED", callLimit)
+}
+
+// recorded waits for the record of a call that rang at a restart.
+func recorded(t *testing.T, s *devserver.Server, id string) {
+	t.Helper()
 	var record map[string]any
 	err := devserver.Until(callLimit, func() (err error) {
-		record, err = flows.ServerAPI{Server: s}.LastRecord(a.ID)
+		record, err = flows.ServerAPI{Server: s}.LastRecord(id)
 		return err
 	})
 	if err != nil || record["call_status"] != "failed" || record["reason"] != "server.restarted" {
