@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -159,6 +160,59 @@ func TestDocumentAndRoutesAgree(t *testing.T) {
 	}
 	if !maps.Equal(served, written) {
 		t.Errorf("served  %q\nwritten %q", slices.Sorted(maps.Keys(served)), slices.Sorted(maps.Keys(written)))
+	}
+}
+
+// What linters find and validation does not: components that nothing refers to,
+// arrays of nobody knows what, tags that are not introduced, and parameters
+// without a word.
+func TestDocumentIsTidy(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := doc.Components
+	for kind, names := range map[string]iter.Seq[string]{
+		"schemas": maps.Keys(c.Schemas), "responses": maps.Keys(c.Responses), "parameters": maps.Keys(c.Parameters), "headers": maps.Keys(c.Headers),
+	} {
+		for name := range names {
+			if !bytes.Contains(openapiDocument, []byte(`"#/components/`+kind+"/"+name+`"`)) {
+				t.Errorf("nothing refers to the %s %s", kind, name)
+			}
+		}
+	}
+	for name, schema := range c.Schemas {
+		arraysHaveItems(t, name, schema)
+	}
+	tags := map[string]bool{}
+	for _, tag := range doc.Tags {
+		tags[tag.Name] = true
+	}
+	for path, item := range doc.Paths.Map() {
+		for method, operation := range item.Operations() {
+			if len(operation.Tags) != 1 || !tags[operation.Tags[0]] {
+				t.Errorf("%s %s has the tags %q", method, path, operation.Tags)
+			}
+			for _, p := range slices.Concat(item.Parameters, operation.Parameters) {
+				if p.Value.Description == "" && p.Value.In == "query" {
+					t.Errorf("%s %s: nothing is said of %s", method, path, p.Value.Name)
+				}
+			}
+		}
+	}
+}
+
+func arraysHaveItems(t *testing.T, at string, schema *openapi3.SchemaRef) {
+	t.Helper()
+	if schema == nil || schema.Ref != "" && strings.Contains(at, "/") {
+		return
+	}
+	if schema.Value.Type.Includes("array") && schema.Value.Items == nil {
+		t.Errorf("%s: an array of what?", at)
+	}
+	arraysHaveItems(t, at+"/items", schema.Value.Items)
+	for name, property := range schema.Value.Properties {
+		arraysHaveItems(t, at+"/"+name, property)
 	}
 }
 
