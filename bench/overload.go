@@ -76,15 +76,17 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 }
 
 // highest raises the rate at which refreshes come, from a rate that is
-// certainly answered, until the answers do not keep up, and returns the most
-// that were answered in a second.
+// certainly answered, until the answers have not kept up twice in a row, and
+// returns the most that were answered in a second.
 func (g *generator) highest(rate float64) (peak float64, err error) {
-	for kept := true; kept; rate *= 1.2 {
+	for missed := 0; missed < 2; rate *= 1.2 {
 		o, err := g.undisturbed(overloadResult{peak: rate, factor: 1}, rampTime)
 		if err != nil {
 			return 0, err
 		}
-		kept = o.answered >= 0.8*rate
+		if missed++; o.answered >= 0.8*rate {
+			missed = 0
+		}
 		peak = max(peak, o.answered)
 	}
 	return peak, nil
@@ -114,57 +116,70 @@ func (g *generator) undisturbed(wanted overloadResult, length time.Duration) (o 
 
 // flood sends refreshes at a rate, whatever is answered.
 func (g *generator) flood(o *overloadResult, length time.Duration) error {
-	sent, answered, refused, challenged := make([]int, lanes), make([]int, lanes), make([]int, lanes), make([]int, lanes)
+	var of [lanes]flooded
 	began := time.Now()
 	err := g.each(func(l *lane) (err error) {
-		sent[l.index], answered[l.index], refused[l.index], challenged[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
+		of[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
 		return err
 	})
 	took := time.Since(began).Seconds()
-	for i := range lanes {
-		o.offered += float64(sent[i]) / length.Seconds()
-		o.answered += float64(answered[i]) / took
-		o.refused += refused[i]
-		o.challenged += challenged[i]
+	for _, f := range of {
+		o.offered += float64(f.sent) / length.Seconds()
+		o.answered += float64(f.answered) / took
+		o.refused += f.refused
+		o.challenged += f.challenged
 	}
 	return err
 }
 
-func (l *lane) flood(rate float64, began time.Time, length time.Duration) (sent, answered, refused, challenged int, err error) {
+// flooded is what one lane sent and what it was answered.
+type flooded struct{ sent, answered, refused, challenged int }
+
+func (l *lane) flood(rate float64, began time.Time, length time.Duration) (f flooded, err error) {
 	end := began.Add(length)
 	for now := began; now.Before(end); now = time.Now() {
 		due := int(now.Sub(began).Seconds() * rate)
-		for ; sent < due; sent++ {
-			number := sent % len(l.phones)
+		for ; f.sent < due; f.sent++ {
+			number := f.sent % len(l.phones)
 			p := &l.phones[number]
 			p.cseq++
 			b, err := l.buffer()
 			if err != nil {
-				return sent, answered, refused, challenged, err
+				return f, err
 			}
-			l.queue(l.appendRegister(b, p, number, sent/len(l.phones), 3600))
+			l.queue(l.appendRegister(b, p, number, f.sent/len(l.phones), 3600))
 		}
 		if err := l.flush(); err != nil {
-			return sent, answered, refused, challenged, err
+			return f, err
 		}
-		count, err := l.receive(now.Add(time.Millisecond))
-		if err != nil {
-			return sent, answered, refused, challenged, err
-		}
-		for _, m := range l.in[:count] {
-			switch msg := m.Buffers[0][:m.N]; {
-			case bytes.HasPrefix(msg, []byte("SIP/2.0 200")):
-				answered++
-			case bytes.HasPrefix(msg, []byte("SIP/2.0 503")):
-				refused++
-			case bytes.HasPrefix(msg, []byte("SIP/2.0 401")): // its nonce count came too late
-				challenged++
-			default:
-				return sent, answered, refused, challenged, fmt.Errorf("REGISTER:\n%s", msg)
+		// All that has come is read, else the server's answers would be lost here;
+		// and the time to wait begins now: nothing is read once it is over.
+		for count := batchSize; count == batchSize; {
+			if count, err = l.receive(time.Now().Add(time.Millisecond)); err != nil {
+				return f, err
+			}
+			for _, m := range l.in[:count] {
+				if err := f.count(m.Buffers[0][:m.N]); err != nil {
+					return f, err
+				}
 			}
 		}
 	}
-	return sent, answered, refused, challenged, nil
+	return f, nil
+}
+
+func (f *flooded) count(answer []byte) error {
+	switch {
+	case bytes.HasPrefix(answer, []byte("SIP/2.0 200")):
+		f.answered++
+	case bytes.HasPrefix(answer, []byte("SIP/2.0 503")):
+		f.refused++
+	case bytes.HasPrefix(answer, []byte("SIP/2.0 401")): // its nonce count came too late
+		f.challenged++
+	default:
+		return fmt.Errorf("REGISTER:\n%s", answer)
+	}
+	return nil
 }
 
 // stormResult is how long it takes until everybody is back.
