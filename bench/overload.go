@@ -138,7 +138,7 @@ type flooded struct{ sent, answered, refused, challenged int }
 func (l *lane) flood(rate float64, began time.Time, length time.Duration) (f flooded, err error) {
 	end := began.Add(length)
 	for now := began; now.Before(end); now = time.Now() {
-		due := int(now.Sub(began).Seconds() * rate)
+		due := min(int(now.Sub(began).Seconds()*rate), f.sent+4*batchSize) // between them answers are read
 		for ; f.sent < due; f.sent++ {
 			number := f.sent % len(l.phones)
 			p := &l.phones[number]
