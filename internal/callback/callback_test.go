@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -120,5 +121,21 @@ func TestPost(t *testing.T) {
 	cancel()
 	if _, err = c.Post(ctx, request); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// A target that takes the request and says nothing has failed in time.
+func TestSlowTarget(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // only then does the server notice that the client has gone
+		<-r.Context().Done()
+	}))
+	t.Cleanup(server.Close)
+	c := New(Config{AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Timeout: 50 * time.Millisecond})
+	t.Cleanup(c.Close)
+	_, err := c.Post(t.Context(), Request{URL: server.URL, EventID: "E1", Body: []byte("{}"), Keys: Keys{Account: "token"}})
+	var late net.Error
+	if !errors.As(err, &late) || !late.Timeout() {
+		t.Errorf("a target that does not answer: %v", err)
 	}
 }
