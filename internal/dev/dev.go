@@ -105,7 +105,6 @@ func (e *Env) Config() config.Config {
 	c.Domains = []string{Domain}
 	c.DataDir = DataDir(e.dir)
 	c.KeyFile = filepath.Join(e.dir, "key")
-	c.Trace.AttemptsPerSecond = 1000 // more than a developer tries, and less than costs a benchmark anything
 	c.TLS = config.TLS{CertFile: e.path(serverCert), KeyFile: e.path(serverKey)}
 	c.API.Address = hostPort(loopback, e.state.Ports.API)
 	c.API.AdminToken = e.state.AdminToken

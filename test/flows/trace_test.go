@@ -47,7 +47,6 @@ func (a *firstMade) CreateEndpoint(prefix string, fields map[string]any) (devser
 // tshark reads the exported capture: the messages in their order, with their
 // addresses, and none that it finds malformed.
 func TestTraceIsReadByTshark(t *testing.T) {
-	t.Parallel()
 	program := peers.Tshark(t)
 	s := devserver.Shared(t)
 	api := &firstMade{ServerAPI: ServerAPI{s}}
