@@ -16,19 +16,19 @@ import (
 // and nothing flows in it (RFC 3264 6.1).
 func (d *Description) Refuse(kind string) (refused int) {
 	sections, streams := d.split(), d.Streams()
-	var mids []string
+	var gone, stay []string // tags; a description may use one twice
 	for i, s := range streams {
 		switch {
 		case !s.Active || !equalFold([]byte(s.Kind), kind):
+			stay = append(stay, s.MID)
 		case d.carriesOthers(sections, streams, i, kind):
+			stay = append(stay, s.MID)
 			if s.Direction != "inactive" {
 				sections[i+1] = d.inactive(sections[i+1])
 				refused++
 			}
 		default:
-			if s.MID != "" {
-				mids = append(mids, s.MID)
-			}
+			gone = append(gone, s.MID)
 			sections[i+1] = disabled(sections[i+1])
 			refused++
 		}
@@ -36,7 +36,8 @@ func (d *Description) Refuse(kind string) (refused int) {
 	if refused == 0 {
 		return 0
 	}
-	sections[0] = leaveGroups(sections[0], mids)
+	gone = slices.DeleteFunc(gone, func(mid string) bool { return mid == "" || slices.Contains(stay, mid) })
+	sections[0] = leaveGroups(sections[0], gone)
 	d.join(sections)
 	return refused
 }
