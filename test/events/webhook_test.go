@@ -13,7 +13,11 @@ import (
 func TestWebhook(t *testing.T) {
 	s := devserver.Start(t)
 	r := NewReceiver(t, s.AuthToken)
+	stream := Open(t, s, "")
 	before := s.CreateEndpoint(t, "before", nil)
+	for stream.Next(t).what() != "created "+before.Username { // a change is an event soon after its answer
+	}
+	stream.Close()
 	hook := r.Hook(t, s, "endpoint.*")
 	e := s.CreateEndpoint(t, "hooked", nil)
 	p := register(t, s, e, "tcp", 300)
