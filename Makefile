@@ -39,9 +39,10 @@ docs:
 	$(GO) test ./internal/law -update
 	$(GO) test ./internal/server -run MetricsPage -update
 
-# Writes docs/performance.md; see ./bench.
+# Writes docs/performance.md and docs/performance-api.md; see ./bench.
 bench:
 	$(GO) run ./bench -out docs/performance.md
+	@$(MAKE) --no-print-directory bench-api
 
 # Writes docs/limits.md: overload, a restart under load, memory. Some ten minutes.
 bench-limits:
