@@ -1,12 +1,10 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"onhook/internal/config"
 	"onhook/internal/location"
@@ -37,16 +35,9 @@ func (s socket) call() {
 // eventually gets a path until the answer is right.
 func (in *instance) eventually(t *testing.T, path string, right func(map[string]any) bool) map[string]any {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		body := in.get(t, path)
-		if right(body) {
-			return body
-		}
-		if time.Now().After(end) {
-			text, _ := json.Marshal(body)
-			t.Fatalf("%s: %s", path, text)
-		}
-	}
+	var body map[string]any
+	eventually(t, path+" as it should be", func() bool { body = in.get(t, path); return right(body) })
+	return body
 }
 
 func oneLive(body map[string]any) bool { calls, _ := body["calls"].([]any); return len(calls) == 1 }
@@ -110,11 +101,7 @@ func TestCallRangAtRestart(t *testing.T) {
 	bob.send(strings.Replace(ok(bob.receive("INVITE "), bob.LocalAddr()), "200 OK", "180 Ringing", 1))
 	caller.receive("SIP/2.0 180")
 	journalled := func() bool { n, err := countRecords(in); return err == nil && n == 2 } // the epochs and the call
-	for end := time.Now().Add(30 * time.Second); !journalled(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("the call is not in the journal")
-		}
-	}
+	eventually(t, "the call is in the journal", journalled)
 	in = in.again(t, cfg)
 	if answer := caller.receive("SIP/2.0 480"); !strings.Contains(answer, "CSeq: 1 INVITE") {
 		t.Errorf("%s", answer)
