@@ -171,17 +171,25 @@ func TestTrunkHangsUp(t *testing.T) {
 	})
 }
 
+// answeredOnTrunk sets up a call through a trunk that asks for the password, and
+// returns the 200 that the caller got.
+func (w *world) answeredOnTrunk(table *trunk.Table) (ok *sip.Message) {
+	w.t.Helper()
+	w.dial(toNumber, table)
+	w.next(caller, "SIP/2.0 100")
+	w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
+	w.next(farA, "ACK")
+	w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
+	ok = w.next(caller, "SIP/2.0 200")
+	w.receive(caller, inDialog("ACK", 1, ok))
+	w.next(farA, "ACK")
+	return ok
+}
+
 // A call that we end ourselves has the CSeq of its own at the trunk too.
 func TestEndingCallOnTrunk(t *testing.T) {
 	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
-		w.dial(toNumber, table)
-		w.next(caller, "SIP/2.0 100")
-		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
-		w.next(farA, "ACK")
-		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
-		ok := w.next(caller, "SIP/2.0 200")
-		w.receive(caller, inDialog("ACK", 1, ok))
-		w.next(farA, "ACK")
+		w.answeredOnTrunk(table)
 		w.proxy.EndOf(3, EndByAPI)
 		bye := w.next(farA, "BYE")
 		if bye.CSeq != 3 {
@@ -205,14 +213,7 @@ func TestEndingCallOnTrunk(t *testing.T) {
 // take is refused to the caller, while the call goes on.
 func TestTrunkChallengesReINVITE(t *testing.T) {
 	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
-		w.dial(toNumber, table)
-		w.next(caller, "SIP/2.0 100")
-		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
-		w.next(farA, "ACK")
-		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
-		ok := w.next(caller, "SIP/2.0 200")
-		w.receive(caller, inDialog("ACK", 1, ok))
-		w.next(farA, "ACK")
+		ok := w.answeredOnTrunk(table)
 		for cseq := uint32(2); cseq <= 3; cseq++ {
 			taken := cseq == 2
 			w.receive(caller, inDialog("INVITE", int(cseq), ok))
@@ -249,14 +250,7 @@ func TestTrunkChallengesReINVITE(t *testing.T) {
 // that it has begun with.
 func TestTrunkDeletedInCall(t *testing.T) {
 	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
-		w.dial(toNumber, table)
-		w.next(caller, "SIP/2.0 100")
-		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
-		w.next(farA, "ACK")
-		w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
-		ok := w.next(caller, "SIP/2.0 200")
-		w.receive(caller, inDialog("ACK", 1, ok))
-		w.next(farA, "ACK")
+		ok := w.answeredOnTrunk(table)
 		line := table.Lines()[0]
 		if err := table.Set(nil, nil); err != nil {
 			t.Fatal(err)
