@@ -144,7 +144,7 @@ func (t *apiTarget) registrations(f *apiFigures, s settings) (err error) {
 		return err
 	}
 	defer gen.close()
-	return gen.registerAll(0)
+	return gen.register(gen.users, 0)
 }
 
 // startAPI starts onhook serve on a database.

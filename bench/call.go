@@ -10,7 +10,7 @@ import (
 // have to authenticate.
 func (g *generator) callMany(n int, rate float64, digest bool) error {
 	return g.each(func(l *lane) error {
-		return l.drive((n+lanes-1-l.index)/lanes, rate/lanes, func(number, attempt int, msg []byte) (bool, error) {
+		return l.drive(l.share(n), rate/lanes, func(number, attempt int, msg []byte) (bool, error) {
 			return l.call(number, attempt, msg, digest)
 		})
 	})

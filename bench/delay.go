@@ -55,7 +55,7 @@ func measureDelay(srv *server, info devInfo, users, window int) (r delayResult, 
 	}
 	arrived := make(chan map[string]time.Time, 1)
 	go func() { arrived <- arrivals(resp, users) }()
-	if err := gen.registerAll(delayRate); err != nil {
+	if err := gen.register(gen.users, delayRate); err != nil {
 		return r, err
 	}
 	r.rate = delayRate

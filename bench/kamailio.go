@@ -41,7 +41,7 @@ var variants = []variant{
 
 // startKamailio starts Kamailio with all users. missing says why there is none.
 func startKamailio(s settings, v variant, dir string) (srv *server, missing string, err error) {
-	binary, err := findKamailio(s.install)
+	binary, err := findKamailio(s.install, v.database)
 	if err != nil {
 		return nil, err.Error(), nil
 	}
@@ -93,7 +93,6 @@ func startKamailio(s settings, v variant, dir string) (srv *server, missing stri
 
 // kamailioDatabase starts a PostgreSQL with Kamailio's own tables and all users.
 func kamailioDatabase(users int, dir string) (*postgres.Server, error) {
-	const tables = "/usr/share/kamailio/postgres/"
 	ctx := context.Background()
 	db, err := postgres.New(ctx, true)
 	if err != nil {
@@ -109,7 +108,7 @@ func kamailioDatabase(users int, dir string) (*postgres.Server, error) {
 	// PostgreSQL's user reads it, who has no business in the rest of the folder.
 	err = errors.Join(os.Chmod(filepath.Dir(dir), 0o755), os.Chmod(dir, 0o755), os.WriteFile(rows, []byte(sql.String()), 0o644))
 	if err == nil {
-		err = db.Run(ctx, "SET client_min_messages TO error", tables+"standard-create.sql", tables+"auth_db-create.sql", tables+"usrloc-create.sql", rows)
+		err = db.Run(ctx, "SET client_min_messages TO error", kamailioTables+"standard-create.sql", kamailioTables+"auth_db-create.sql", kamailioTables+"usrloc-create.sql", rows)
 	}
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -117,9 +116,17 @@ func kamailioDatabase(users int, dir string) (*postgres.Server, error) {
 	return db, nil
 }
 
-// findKamailio looks for Kamailio, and installs it where that is possible.
-func findKamailio(install bool) (string, error) {
+// kamailioTables is where a package of its own puts the tables of Kamailio's
+// module for PostgreSQL.
+const kamailioTables = "/usr/share/kamailio/postgres/"
+
+// findKamailio looks for Kamailio, with its module for PostgreSQL where that is
+// wanted, and installs it where that is possible.
+func findKamailio(install, database bool) (string, error) {
 	look := func() (string, error) {
+		if _, err := os.Stat(kamailioTables); database && err != nil {
+			return "", errors.New("kamailio-postgres-modules is not installed")
+		}
 		if path, err := exec.LookPath("kamailio"); err == nil {
 			return path, nil
 		}
@@ -130,7 +137,7 @@ func findKamailio(install bool) (string, error) {
 		return path, err
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Getuid() != 0 {
-		return "", errors.New("kamailio is not installed (and this is not root on a system with apt-get)")
+		return "", fmt.Errorf("%w (and this is not root on a system with apt-get)", err)
 	}
 	for _, args := range [][]string{{"update", "-q"}, {"install", "-q", "-y", "--no-install-recommends", "kamailio", "kamailio-postgres-modules", "postgresql"}} {
 		cmd := exec.Command("apt-get", args...)

@@ -130,6 +130,9 @@ func (g *generator) resent() (n int) {
 	return n
 }
 
+// share is how many of n jobs are this lane's.
+func (l *lane) share(n int) int { return (n + lanes - 1 - l.index) / lanes }
+
 // step begins a job (answer nil) or takes it on by a datagram that belongs to
 // it. attempt sets apart what is sent again from what is late.
 type step func(number, attempt int, answer []byte) (done bool, err error)

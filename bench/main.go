@@ -22,6 +22,7 @@ type settings struct {
 	calls    int
 	rounds   int
 	window   int
+	rate     float64
 	only     string
 	kamailio bool
 	install  bool
@@ -43,6 +44,7 @@ func main() {
 	flag.IntVar(&s.calls, "calls", 5_000, "calls of one round")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each figure is measured; the median is printed")
 	flag.IntVar(&s.window, "window", 128, "requests under way at the same time")
+	flag.Float64Var(&s.rate, "rate", 0, "measure the time to answer alone, at so many requests a second")
 	flag.StringVar(&s.only, "only", "", "measure registration, refresh or call alone, as when profiling")
 	flag.BoolVar(&s.kamailio, "kamailio", true, "measure Kamailio, too")
 	flag.BoolVar(&s.install, "install", true, "install a missing Kamailio with apt-get, as root")
@@ -143,21 +145,18 @@ func measureAll(s settings, dir string) (r *report, err error) {
 		defer m.gen.close()
 	}
 	for _, m := range r.servers { // everybody is known once before anything counts
-		if err := m.gen.registerAll(0); err != nil {
+		if err := m.gen.register(s.users, 0); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
 	drops := kernelDrops()
-	if err := r.rounds(); err != nil {
+	if s.rate == 0 {
+		err = r.rounds()
+	}
+	if err != nil {
 		return nil, err
 	}
-	if err := r.latencies(); err != nil {
-		return nil, err
-	}
-	if err := r.postDial(); err != nil {
-		return nil, err
-	}
-	if r.sync, err = syncTimes(dir); err != nil {
+	if err := r.latencies(dir); err != nil {
 		return nil, err
 	}
 	if r.alone, err = generatorAlone(s, dir, onhook.domain); err != nil {
@@ -168,7 +167,7 @@ func measureAll(s settings, dir string) (r *report, err error) {
 }
 
 func newMeasured(srv *server) *measured {
-	return &measured{server: srv, figures: map[operation][]figure{}}
+	return &measured{server: srv, figures: map[operation][]figure{}, dialled: map[operation]*waits{}}
 }
 
 // startOthers starts what onhook is compared with, and notes why something is

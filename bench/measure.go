@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,6 +35,7 @@ type measured struct {
 	*server
 	gen     *generator
 	figures map[operation][]figure
+	dialled map[operation]*waits // post-dial delay
 }
 
 // figure is one measurement.
@@ -117,86 +119,117 @@ func (m *measured) measure(op operation, s settings) (figure, error) {
 }
 
 // run does an operation for every user, or as many calls as are wanted; with a
-// rate, that many a second are begun whatever the answers do.
+// rate, that many a second are begun for paceTime whatever the answers do.
 func (g *generator) run(op operation, s settings, rate float64) (n int, err error) {
+	users, calls := s.users, s.calls
+	if rate > 0 {
+		calls = int(rate * paceTime.Seconds())
+		users = calls
+	}
 	switch op {
 	case registration:
-		return s.users, g.registerAll(rate)
+		users = min(users, s.users) // each can be new once
+		return users, g.register(users, rate)
 	case refresh:
-		return s.users, g.refreshAll(rate)
+		return users, g.refresh(users, rate)
 	case bySIPp:
-		return g.sippRegister(s.users)
+		return g.sippRegister(users)
 	}
-	return s.calls, g.callMany(s.calls, rate, op == digestCall)
+	return calls, g.callMany(calls, rate, op == digestCall)
 }
+
+const (
+	// paceTime is for how long requests come at one rate before it is another
+	// server's turn: a minute of the machine's noise befalls all alike.
+	paceTime = 3 * time.Second
+	// dialRate is how many calls a second begin where post-dial delay is measured.
+	dialRate = 1000
+)
+
+// waits are how long something took: the p50 and the p99 of each round.
+type waits struct{ p50s, p99s []time.Duration }
+
+func (w *waits) add(sorted []time.Duration) {
+	w.p50s = append(w.p50s, quantile(sorted, 0.5))
+	w.p99s = append(w.p99s, quantile(sorted, 0.99))
+}
+
+// p50 and p99 are the medians of the rounds.
+func (w *waits) p50() time.Duration { return median(sorted(w.p50s)) }
+func (w *waits) p99() time.Duration { return median(sorted(w.p99s)) }
 
 // pair is the time to answer of onhook and of another server at the same rate.
 type pair struct {
 	op           operation
 	other        *measured
 	rate         float64
-	ours, theirs []time.Duration // sorted
+	ours, theirs waits
 }
 
 // latencies measures the time to answer of onhook and of each other server at
-// half the rate that the slower of the two reached.
-func (r *report) latencies() error {
+// half the rate that the slower of the two reached or the one asked for, the post-dial delay on every
+// server, and a write to the disk between them.
+func (r *report) latencies(dir string) error {
+	ours := r.servers[0]
 	for _, op := range r.operations {
 		for _, other := range r.servers[1:] {
 			if !other.does(op) || op == bySIPp {
 				continue
 			}
-			p := pair{op: op, other: other, rate: min(r.servers[0].peak(op), other.peak(op)) / 2}
-			for _, side := range []struct {
-				m     *measured
-				times *[]time.Duration
-			}{{r.servers[0], &p.ours}, {other, &p.theirs}} {
-				if err := side.m.paced(op, r.settings, p.rate); err != nil {
-					return fmt.Errorf("%s: %s: %w", side.m.name, op, err)
-				}
-				*side.times = side.m.gen.times()
+			rate := r.settings.rate
+			if rate == 0 {
+				rate = min(ours.peak(op), other.peak(op)) / 2
 			}
-			r.pairs = append(r.pairs, p)
+			r.pairs = append(r.pairs, &pair{op: op, other: other, rate: rate})
+		}
+	}
+	for range r.settings.rounds {
+		for _, p := range r.pairs {
+			if err := ours.paced(p.op, r.settings, p.rate, (*generator).times, &p.ours); err != nil {
+				return err
+			}
+			if err := p.other.paced(p.op, r.settings, p.rate, (*generator).times, &p.theirs); err != nil {
+				return err
+			}
+			disk, err := syncTimes(dir)
+			if err != nil {
+				return err
+			}
+			r.sync.add(disk)
+		}
+		for _, op := range []operation{call, digestCall} {
+			for _, m := range r.servers {
+				if !slices.Contains(r.operations, op) || !m.does(op) {
+					continue
+				}
+				if m.dialled[op] == nil {
+					m.dialled[op] = &waits{}
+				}
+				if err := m.paced(op, r.settings, dialRate, (*generator).dialled, m.dialled[op]); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
 }
 
-// dialRate is how many calls a second begin where post-dial delay is measured.
-const dialRate = 1000
-
-// postDial measures, on every server, how long callers wait for the first ring.
-func (r *report) postDial() error {
-	r.dialled = map[operation][][]time.Duration{}
-	for _, op := range []operation{call, digestCall} {
-		if !slices.Contains(r.operations, op) {
-			continue
-		}
-		for _, m := range r.servers {
-			if !m.does(op) {
-				continue
-			}
-			if err := m.paced(op, r.settings, dialRate); err != nil {
-				return fmt.Errorf("%s: %s: %w", m.name, op, err)
-			}
-			r.dialled[op] = append(r.dialled[op], m.gen.dialled())
+// paced has requests come at a rate and adds what was waited for.
+func (m *measured) paced(op operation, s settings, rate float64, of func(*generator) []time.Duration, to *waits) error {
+	if op == registration {
+		if err := m.gen.unregisterAll(); err != nil {
+			return fmt.Errorf("%s: %w", m.name, err)
 		}
 	}
+	if _, err := m.gen.run(op, s, rate); err != nil {
+		return fmt.Errorf("%s: %s: %w", m.name, op, err)
+	}
+	to.add(of(m.gen))
 	return nil
 }
 
 // peak is the rate that a server reached.
 func (m *measured) peak(op operation) float64 { return median(column(m.figures[op], rateOf)) }
-
-func (m *measured) paced(op operation, s settings, rate float64) error {
-	if op == registration {
-		if err := m.gen.unregisterAll(); err != nil {
-			return err
-		}
-	}
-	_, err := m.gen.run(op, s, rate)
-	return err
-}
 
 func cpuOf(f figure) float64  { return f.cpu }
 func rateOf(f figure) float64 { return f.rate }
@@ -210,12 +243,12 @@ func column(fs []figure, of func(figure) float64) []float64 {
 	return sorted(v)
 }
 
-func sorted(v []float64) []float64 {
+func sorted[T cmp.Ordered](v []T) []T {
 	slices.Sort(v)
 	return v
 }
 
-func median(sorted []float64) float64 { return quantile(sorted, 0.5) }
+func median[T any](sorted []T) T { return quantile(sorted, 0.5) }
 
 func quantile[T any](sorted []T, q float64) T {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]

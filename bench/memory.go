@@ -53,7 +53,7 @@ func memory(s settings, dir string) (r memoryResult, err error) {
 	if err != nil {
 		return r, errors.Join(err, srv.stop())
 	}
-	err = gen.registerAll(0)
+	err = gen.register(gen.users, 0)
 	gen.close()
 	full, memoryErr := settled(srv)
 	if err := errors.Join(err, memoryErr, srv.stop()); err != nil {

@@ -46,7 +46,7 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 		return nil, err
 	}
 	defer gen.close()
-	if err := gen.registerAll(0); err != nil {
+	if err := gen.register(gen.users, 0); err != nil {
 		return nil, err
 	}
 	m := measured{server: srv, gen: gen}
@@ -201,7 +201,7 @@ func storm(s settings, dir string) (r stormResult, err error) {
 	if err != nil {
 		return r, errors.Join(err, first.stop())
 	}
-	if err := errors.Join(gen.registerAll(0), first.kill()); err != nil {
+	if err := errors.Join(gen.register(gen.users, 0), first.kill()); err != nil {
 		return r, err
 	}
 	gen.close()
@@ -216,7 +216,7 @@ func storm(s settings, dir string) (r stormResult, err error) {
 	defer gen.close()
 	r.started = started
 	began := time.Now()
-	err = gen.registerAll(float64(r.users) / r.within.Seconds())
+	err = gen.register(gen.users, float64(r.users)/r.within.Seconds())
 	r.took, r.resent = time.Since(began), gen.resent()
 	return r, err
 }

@@ -33,30 +33,33 @@ func newPhone(user int, domain string) phone {
 	return phone{name: name, ha1: ha1(name, domain)}
 }
 
-// registerAll registers every phone as one that has just been switched on.
-func (g *generator) registerAll(rate float64) error {
+// register registers n phones, the first of each lane, as ones that have just
+// been switched on.
+func (g *generator) register(n int, rate float64) error {
 	return g.each(func(l *lane) error {
 		for i := range l.phones {
 			l.phones[i].nonce = l.phones[i].nonce[:0]
 		}
-		return l.drive(len(l.phones), rate/lanes, l.register(3600))
+		return l.drive(l.share(n), rate/lanes, l.registering(l.share(n), 3600))
 	})
 }
 
-// refreshAll registers every phone again with the nonce it has.
-func (g *generator) refreshAll(rate float64) error {
-	return g.each(func(l *lane) error { return l.drive(len(l.phones), rate/lanes, l.register(3600)) })
+// refresh registers phones again n times, one after the other, each with the
+// nonce it has.
+func (g *generator) refresh(n int, rate float64) error {
+	return g.each(func(l *lane) error { return l.drive(l.share(n), rate/lanes, l.registering(l.share(n), 3600)) })
 }
 
 func (g *generator) unregisterAll() error {
-	return g.each(func(l *lane) error { return l.drive(len(l.phones), 0, l.register(0)) })
+	return g.each(func(l *lane) error { return l.drive(len(l.phones), 0, l.registering(len(l.phones), 0)) })
 }
 
-// register is a registration: the request, and another after a 401.
-func (l *lane) register(expires int) step {
-	challenged := make([]bool, len(l.phones))
+// registering is a registration, n of which are to come: the request, and another
+// after a 401.
+func (l *lane) registering(n, expires int) step {
+	challenged := make([]bool, n)
 	return func(number, attempt int, answer []byte) (bool, error) {
-		p := &l.phones[number]
+		p := &l.phones[number%len(l.phones)]
 		switch {
 		case answer == nil:
 		case bytes.HasPrefix(answer, []byte("SIP/2.0 200")):

@@ -13,10 +13,9 @@ type report struct {
 	rig        rig
 	servers    []*measured
 	missing    []string // what is not compared, and why
-	pairs      []pair
-	dialled    map[operation][][]time.Duration // by server, as far as it does calls
-	sync       []time.Duration                 // sorted
-	alone      float64                         // refreshes per second of the generator alone
+	pairs      []*pair
+	sync       waits   // of one write to the disk
+	alone      float64 // refreshes per second of the generator alone
 	drops      int
 }
 
@@ -25,25 +24,35 @@ var received = map[operation]float64{registration: 2, refresh: 1, call: 6, diges
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine. [The API](performance-api.md) has a page of its own.\n\n## CPU\n\n")
-	r.cpuTable(&b)
+	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine. [The API](performance-api.md) has a page of its own.\n\n")
+	if r.settings.rate == 0 {
+		r.costs(&b)
+	}
+	b.WriteString("## Time to answer\n\n")
+	r.latencyTable(&b)
+	r.dialTable(&b)
+	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above, in turns of %s: medians of the turns.\n"+
+		"One write of 4 KiB with fdatasync, measured between the turns on a file that has its size, took %s (p50), %s (p99).\n\n## Rig\n\n",
+		paceTime, milli(r.sync.p50()), milli(r.sync.p99()))
+	r.rigList(&b)
+	return b.String()
+}
+
+// costs is what an operation takes of the processors and of the heap.
+func (r *report) costs(b *strings.Builder) {
+	b.WriteString("## CPU\n\n")
+	r.cpuTable(b)
 	b.WriteString("\n| onhook's heap allocations | per operation | per message it receives |\n| --- | --- | --- |\n")
 	for _, op := range r.operations {
 		heap := median(column(r.servers[0].figures[op], heapOf))
-		fmt.Fprintf(&b, "| %s | %.1f | %.1f |\n", op, heap, heap/received[op])
+		fmt.Fprintf(b, "| %s | %.1f | %.1f |\n", op, heap, heap/received[op])
 	}
 	b.WriteString("\nThe journal and the Go runtime are counted with it. Parsing, authenticating and answering a refresh allocate nothing: those are limits in the tests.\n")
 	b.WriteString("\nCPU is user and system time of all processes of a server, its database included; the medians of the rounds, with the lowest and the highest.\n" +
 		"onhook runs as it comes: each binding is on disk before its 200, replayed nonces are refused, floods are counted, calls are recorded.\n" +
 		"Kamailio in memory is Kamailio at its cheapest: hashes and bindings in memory only, nothing on disk, no checks against replays or floods, with the memory\n" +
 		"allocator it comes with and with its fastest. With PostgreSQL it is as durable as onhook ([its configuration](../bench/kamailio.cfg)).\n" +
-		"The rows by SIPp check our own generator: one SIPp process at " + fmt.Sprint(sippRate) + " registrations/s, far from a server's peak, where each wakes up for every message.\n\n## Time to answer\n\n")
-	r.latencyTable(&b)
-	r.dialTable(&b)
-	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above. One fdatasync of 4 KiB took %s (p50), %s (p99).\n\n## Rig\n\n",
-		milli(quantile(r.sync, 0.5)), milli(quantile(r.sync, 0.99)))
-	r.rigList(&b)
-	return b.String()
+		"The rows by SIPp check our own generator: one SIPp process at " + fmt.Sprint(sippRate) + " registrations/s, far from a server's peak, where each wakes up for every message.\n\n")
 }
 
 // cpuTable has a row for each operation and server, with the ratio of onhook's
@@ -73,30 +82,36 @@ func (r *report) ratio(op operation, other *measured, of func(figure) float64) f
 
 func (r *report) latencyTable(b *strings.Builder) {
 	b.WriteString("| | per second | onhook p50 | p99 | beside it | p50 | p99 | p99 ratio | onhook's p99 in fdatasync p99 |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
-	disk := quantile(r.sync, 0.99)
 	for _, p := range r.pairs {
-		ours, theirs := quantile(p.ours, 0.99), quantile(p.theirs, 0.99)
-		fmt.Fprintf(b, "| %s | %.0f | %s | %s | %s | %s | %s | **%.2f** | %.1f |\n", p.op, p.rate, milli(quantile(p.ours, 0.5)), milli(ours),
-			p.other.name, milli(quantile(p.theirs, 0.5)), milli(theirs), float64(ours)/float64(theirs), float64(ours)/float64(disk))
+		ours, theirs := p.ours.p99(), p.theirs.p99()
+		fmt.Fprintf(b, "| %s | %.0f | %s | %s | %s | %s | %s | **%.2f** | %.1f |\n", p.op, p.rate, milli(p.ours.p50()), milli(ours),
+			p.other.name, milli(p.theirs.p50()), milli(theirs), over(ours, theirs), over(ours, r.sync.p99()))
 	}
 }
 
 func (r *report) dialTable(b *strings.Builder) {
-	if len(r.dialled) == 0 {
+	ours := r.servers[0].dialled
+	if len(ours) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n| post-dial delay (INVITE to 180) at %d calls/s | | p50 | p99 | onhook's p99 to it |\n| --- | --- | --- | --- | --- |\n", dialRate)
 	for _, op := range r.operations {
-		for i, times := range r.dialled[op] {
-			fmt.Fprintf(b, "| %s | %s | %s | %s |", op, r.servers[i].name, milli(quantile(times, 0.5)), milli(quantile(times, 0.99)))
-			if i == 0 {
+		for _, m := range r.servers {
+			w := m.dialled[op]
+			if w == nil {
+				continue
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s |", op, m.name, milli(w.p50()), milli(w.p99()))
+			if w == ours[op] {
 				b.WriteString(" |\n")
 			} else {
-				fmt.Fprintf(b, " **%.2f** |\n", float64(quantile(r.dialled[op][0], 0.99))/float64(quantile(times, 0.99)))
+				fmt.Fprintf(b, " **%.2f** |\n", over(ours[op].p99(), w.p99()))
 			}
 		}
 	}
 }
+
+func over(a, b time.Duration) float64 { return float64(a) / float64(b) }
 
 func milli(d time.Duration) string {
 	return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1000)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -76,18 +77,26 @@ func kernelDrops() int {
 }
 
 // syncTimes measures what one write of 4 KiB with fdatasync takes where the
-// servers have their files.
-func syncTimes(dir string) ([]time.Duration, error) {
+// servers have their files, over one that has its size: sorted.
+func syncTimes(dir string) (times []time.Duration, err error) {
+	const writes, length = 500, 256
+	page := make([]byte, 4096)
 	f, err := os.Create(filepath.Join(dir, "sync"))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	page := make([]byte, 4096)
-	var times []time.Duration
-	for range 300 {
-		start := time.Now()
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for range length {
 		if _, err := f.Write(page); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return nil, err
+	}
+	for i := range writes {
+		start := time.Now()
+		if _, err := f.WriteAt(page, int64(i%length*len(page))); err != nil {
 			return nil, err
 		}
 		if err := dataSync(f); err != nil {
@@ -95,6 +104,5 @@ func syncTimes(dir string) ([]time.Duration, error) {
 		}
 		times = append(times, time.Since(start))
 	}
-	slices.Sort(times)
-	return times, nil
+	return sorted(times), nil
 }
