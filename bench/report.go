@@ -32,8 +32,8 @@ func (r *report) markdown() string {
 	r.latencyTable(&b)
 	r.dialTable(&b)
 	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above, in turns of %s: medians of the turns.\n"+
-		"One write of 4 KiB with fdatasync, measured between the turns on a file that has its size, took %s (p50), %s (p99).\n\n## Rig\n\n",
-		paceTime, milli(r.sync.p50()), milli(r.sync.p99()))
+		"One write of 4 KiB with fdatasync, %s after the one before and over a file that has its size, took %s (p50), %s (p99) between the turns.\n\n## Rig\n\n",
+		paceTime, syncPause, milli(r.sync.p50()), milli(r.sync.p99()))
 	r.rigList(&b)
 	return b.String()
 }
