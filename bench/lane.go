@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -93,9 +95,12 @@ func (g *generator) close() {
 	}
 }
 
-// each runs f on every lane at once.
+// each runs f on every lane at once. What this process would collect of its
+// garbage meanwhile, on the servers' processors, it collects before.
 func (g *generator) each(f func(l *lane) error) error {
 	g.runs++
+	runtime.GC()
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	errs := make([]error, len(g.lanes))
 	var wg sync.WaitGroup
 	for i, l := range g.lanes {
@@ -138,14 +143,18 @@ func (l *lane) share(n int) int { return (n + lanes - 1 - l.index) / lanes }
 type step func(number, attempt int, answer []byte) (done bool, err error)
 
 // drive runs jobs 0…n-1: a window of them at a time, or with a rate so many a
-// second whatever the answers do.
+// second, evenly and in turn with the other lanes, whatever the answers do.
 func (l *lane) drive(n int, rate float64, do step) error {
 	l.times, l.dial = make([]time.Duration, 0, n), nil
 	clear(l.open)
 	start, next := time.Now(), 0
+	due := func() time.Time {
+		turn := float64(next) + float64(l.index)/lanes
+		return start.Add(time.Duration(turn / rate * float64(time.Second)))
+	}
 	for finished := 0; finished < n; {
 		now := time.Now()
-		for next < n && (rate > 0 && now.Sub(start).Seconds()*rate >= float64(next) || rate == 0 && len(l.open) < l.window) {
+		for next < n && (rate > 0 && !due().After(now) || rate == 0 && len(l.open) < l.window) {
 			l.open[next] = &job{began: now, last: now}
 			if _, err := do(next, 0, nil); err != nil {
 				return err
@@ -157,7 +166,7 @@ func (l *lane) drive(n int, rate float64, do step) error {
 		}
 		wait := now.Add(resendTime)
 		if rate > 0 && next < n {
-			wait = start.Add(time.Duration(float64(next) / rate * float64(time.Second)))
+			wait = due()
 		}
 		count, err := l.receive(wait)
 		if err != nil {
