@@ -20,7 +20,7 @@ const recordColumns = `account, main, id, endpoint, peer, direction, caller, dia
 
 const recordValues = 23
 
-var recordInserts = newInserts(`INSERT INTO call_records (`+recordColumns+`) VALUES `, recordValues, ` ON CONFLICT (account, id) DO NOTHING`, 20, 5, 1)
+var recordInserts = newInserts(`INSERT INTO call_records (`+recordColumns+`) VALUES `, recordValues, ` ON CONFLICT (account, id) DO NOTHING`, 5, 1)
 
 // SaveRecords keeps records.
 func (s *Store) SaveRecords(ctx context.Context, records []*callrecord.Record) error {

@@ -24,13 +24,16 @@ func newInserts(head string, values int, tail string, rows ...int) inserts {
 	return i
 }
 
-// run inserts rows, whose values follow each other.
+// run inserts rows, whose values follow each other. Between its statements it
+// lets others compute who have waited for a processor: calls come first, and
+// their records would hold one for milliseconds.
 func (i *inserts) run(ctx context.Context, t *tx, args []any) error {
 	for k, rows := range i.rows {
 		for n := rows * i.values; len(args) >= n; args = args[n:] {
 			if _, err := t.exec(ctx, i.texts[k], args[:n]...); err != nil {
 				return err
 			}
+			giveWay()
 		}
 	}
 	return nil
