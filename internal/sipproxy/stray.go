@@ -38,13 +38,27 @@ func (p *Proxy) Stray(resp *sip.Message, source sip.Flow) {
 		c.mu.Unlock()
 	}
 	flow, err := p.flowOf(k.Caller)
-	if err != nil || k.Callee.Trunk != 0 { // a carrier knows the caller by other names
+	if err != nil {
 		return
 	}
 	buf := p.buffers.Get().(*[]byte)
 	defer p.buffers.Put(buf)
-	*buf = appendResponse((*buf)[:0], resp, resp.Status, nil, p.body(resp, sip.INVITE, k.Caller.Endpoint, k.Callee.Endpoint), nil)
+	*buf = appendResponse((*buf)[:0], resp, resp.Status, nil, p.body(resp, sip.INVITE, k.Caller.Endpoint, k.Callee.Endpoint), p.strayRestore(&k, resp))
 	_ = p.Transport.Send(flow, *buf) // the device repeats it
+}
+
+// strayRestore is what a trunk's response gets back: the CSeq of its caller, and
+// the From as far as the journal has it. A caller finds its dialog by the tags (RFC
+// 3261 12.1.2).
+func (p *Proxy) strayRestore(k *cookie, resp *sip.Message) *restore {
+	if k.Callee.Trunk == 0 {
+		return nil
+	}
+	from, _ := resp.Value(sip.From)
+	if c := p.calls.get(k.Call); c != nil && c.fromHeader != "" {
+		from = c.fromHeader
+	}
+	return &restore{from, resp.CSeq - uint32(k.Callee.CSeq)}
 }
 
 // rangAtRestart finds a call that rang when the process before this one ended.

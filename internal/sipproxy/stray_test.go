@@ -6,6 +6,8 @@ import (
 
 	"onhook/internal/account"
 	"onhook/internal/callrecord"
+	"onhook/internal/sip"
+	"onhook/internal/trunk"
 )
 
 // A call that a killed process had placed is answered after the restart: the
@@ -61,6 +63,57 @@ func TestACKLostInRestart(t *testing.T) {
 		w.next(deviceA, "ACK")
 		if live := w.proxy.Live("MA_ALICE"); len(live) != 1 || live[0].Status != callrecord.InProgress {
 			t.Errorf("live: %+v", live)
+		}
+	})
+}
+
+// The same on a trunk, which knows the call by another From and a higher CSeq.
+func TestTrunkACKLostInRestart(t *testing.T) {
+	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
+		w.journalled()
+		w.dial(toNumber, table)
+		w.next(caller, "SIP/2.0 100")
+		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
+		w.next(farA, "ACK")
+		sent := w.next(farA, "INVITE")
+		w.receive(farA, atFar(response(sent, 200, "far")))
+		first := w.next(caller, "SIP/2.0 200")
+		w.restart()
+		w.receive(farA, atFar(response(sent, 200, "far")))
+		again := w.next(caller, "SIP/2.0 200")
+		if again.CSeq != 1 || value(t, again, sip.From) != value(t, first, sip.From) {
+			t.Errorf("the caller got CSeq %d, From %s", again.CSeq, value(t, again, sip.From))
+		}
+		w.receive(caller, inDialog("ACK", 1, again))
+		if ack := w.next(farA, "ACK"); ack.CSeq != 2 {
+			t.Errorf("ACK with CSeq %d", ack.CSeq)
+		}
+	})
+}
+
+// A trunk answers only after the restart, and the journal had no time to note
+// that the call rang: the caller's call begins all the same.
+func TestTrunkAnswersAfterRestart(t *testing.T) {
+	withTrunks(t, []trunk.Trunk{trunkA}, func(w *world, table *trunk.Table) {
+		n := w.journalled()
+		time.Sleep(time.Second)
+		n.kill()
+		w.dial(toNumber, table)
+		w.next(caller, "SIP/2.0 100")
+		w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
+		w.next(farA, "ACK")
+		sent := w.next(farA, "INVITE")
+		time.Sleep(10 * time.Millisecond)
+		n.revive()
+		w.restart()
+		w.receive(farA, atFar(response(sent, 200, "far")))
+		ok := w.next(caller, "SIP/2.0 200")
+		if ok.CSeq != 1 || ok.From.Tag() != "alice" {
+			t.Errorf("the caller got CSeq %d, From %s", ok.CSeq, value(t, ok, sip.From))
+		}
+		w.receive(caller, inDialog("ACK", 1, ok))
+		if ack := w.next(farA, "ACK"); ack.CSeq != 2 {
+			t.Errorf("ACK with CSeq %d", ack.CSeq)
 		}
 	})
 }
