@@ -45,7 +45,7 @@ const (
 	journalPiece  = 16 << 10
 	journalGather = 20 * time.Millisecond // how long a write waits for more
 	// ringJournalled is how long a call may ring without being in the journal.
-	ringJournalled = 200 * time.Millisecond
+	ringJournalled = 50 * time.Millisecond
 	// longestRing bounds how long a call rings, and so how long after its beginning
 	// it may be answered; and how long the ID of one that is over is kept.
 	longestRing = 10 * time.Minute

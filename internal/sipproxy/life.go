@@ -354,7 +354,7 @@ func (p *Proxy) sessionDue(c *call) {
 const sweepEvery = 10 * time.Second
 
 // tidyEvery is how often the journal is tidied.
-const tidyEvery = 100 * time.Millisecond
+const tidyEvery = 50 * time.Millisecond
 
 // Run keeps the journal of calls and forgets those that nobody ends, until ctx
 // ends; what the journal is to hold is written then. The transport listens when
