@@ -118,7 +118,7 @@ func (b *branch) finish(now time.Time) {
 }
 
 // Response takes what the device answered (RFC 3261 16.7).
-func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
+func (b *branch) Response(c *siptransaction.Client, resp *sip.Message) {
 	f := b.fork
 	if b.outside() {
 		b.hearHop(resp.Status)
@@ -134,7 +134,7 @@ func (b *branch) Response(_ *siptransaction.Client, resp *sip.Message) {
 			b.turnDown(resp, no)
 			return
 		}
-		f.success(b, resp)
+		f.success(b, c, resp)
 	case b.line != nil && (resp.Status == 401 || resp.Status == 407):
 		b.challenged(resp)
 	case resp.Status < 400:

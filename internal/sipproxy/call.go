@@ -91,7 +91,8 @@ type dialog struct {
 	cseq    [2]uint32 // highest CSeq they have sent
 	callee  side
 	leg     int
-	expires int64 // when the session ends unless it is refreshed (RFC 4028); 0: never
+	client  siptransaction.ClientID // of its INVITE; not in the journal
+	expires int64                   // when the session ends unless it is refreshed (RFC 4028); 0: never
 }
 
 // The sides of a dialog.

@@ -175,7 +175,7 @@ func (f *fork) sides() (caller, callee account.EndpointID) {
 // one of another device (RFC 3261 16.7 step 5). One that a CANCEL came too late
 // for goes there too (RFC 3261 9.1), but we end it at once; one that comes after
 // the caller was refused is ended only.
-func (f *fork) success(b *branch, resp *sip.Message) {
+func (f *fork) success(b *branch, c *siptransaction.Client, resp *sip.Message) {
 	now := time.Now()
 	f.mu.Lock()
 	b.code = resp.Status
@@ -187,7 +187,7 @@ func (f *fork) success(b *branch, resp *sip.Message) {
 	case unwanted:
 		f.proxy.unwanted(f.live, b, resp, "The caller has given up")
 	case f.record != nil && (first || begins):
-		f.proxy.answered(f.live, b, resp, now)
+		f.proxy.answered(f.live, b, c, resp, now)
 	case f.inDialog != nil && first:
 		f.proxy.refreshed(f.live, f.inDialog, resp, now)
 	}

@@ -162,11 +162,39 @@ func TestForkLetsGoOfTheRequest(t *testing.T) {
 		tx, _ := w.layer.Begin(m, udp(caller))
 		w.proxy.Forward(tx, m, udp(caller), Caller{}, routing.Decision{Callee: routing.Endpoint{ID: 7}, Targets: []location.Binding{binding(deviceA)}})
 		w.next(caller, "SIP/2.0 100")
+		f := tx.User().(*fork)
 		w.receive(deviceA, response(w.next(deviceA, "INVITE"), 200, "a"))
 		w.next(caller, "SIP/2.0 200")
-		if f := tx.User().(*fork); f.req != nil {
+		if f.req != nil {
 			t.Error("the request is still held")
 		}
+		if tx.User() != nil {
+			t.Error("the INVITE's transaction still holds what answered it")
+		}
+	})
+}
+
+// What belongs to a call is let go of with its BYE, not with Timer M, unless we
+// ended it: a 2xx that comes again has to be acknowledged then.
+func TestCallLetsGoOfItsTransactions(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.begin(invite, udp(caller), Caller{}, binding(deviceA))
+		w.next(caller, "SIP/2.0 100")
+		a := w.next(deviceA, "INVITE")
+		w.receive(deviceA, response(a, 200, "a"))
+		ok := w.next(caller, "SIP/2.0 200")
+		w.receive(deviceA, response(a, 200, "a")) // the ACK is late
+		w.next(caller, "SIP/2.0 200")
+		w.receive(caller, inDialog("ACK", 1, ok))
+		w.next(deviceA, "ACK")
+		w.receive(caller, inDialog("BYE", 2, ok))
+		w.receive(deviceA, response(w.next(deviceA, "BYE"), 200, "a"))
+		w.next(caller, "SIP/2.0 200")
+		if n := w.layer.Stats().Clients; n != 1 {
+			t.Errorf("%d client transactions after the BYE, whose own is one", n)
+		}
+		w.receive(deviceA, response(a, 200, "a"))
+		w.nothing(caller)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"onhook/internal/account"
 	"onhook/internal/callrecord"
 	"onhook/internal/sip"
+	"onhook/internal/siptransaction"
 )
 
 // standing is how a dialog stands with a request that wants to go on in it.
@@ -146,7 +147,7 @@ func (c *call) addDialog(d dialog) *dialog {
 
 // answered notes the 2xx that begins a dialog, and tells the first of a call. It
 // does nothing for a retransmission.
-func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
+func (p *Proxy) answered(c *call, b *branch, client *siptransaction.Client, resp *sip.Message, now time.Time) {
 	t := hash8(resp.To.Tag())
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,7 +158,7 @@ func (p *Proxy) answered(c *call, b *branch, resp *sip.Message, now time.Time) {
 	if d == nil || !c.invite {
 		return
 	}
-	d.callee = b.side
+	d.callee, d.client = b.side, client.ID()
 	p.remember(c, d, resp)
 	d.expires = sessionEnd(resp, now)
 	first := c.answer == 0
@@ -305,6 +306,9 @@ func (p *Proxy) finish(c *call, at time.Time) {
 		return
 	}
 	p.calls.forget(c.id)
+	for i := range c.dialogs {
+		p.Transactions.Over(c.dialogs[i].client)
+	}
 }
 
 // remembered is how long the phones of a call that we ended are answered: as

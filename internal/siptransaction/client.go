@@ -129,6 +129,24 @@ func (c *Client) Method() string { return c.method }
 // Branch returns the branch of the request.
 func (c *Client) Branch() string { return c.branch }
 
+// ClientID names a client transaction to Over; the zero value names none.
+type ClientID struct{ key key }
+
+// ID returns the transaction's name, which holds on to nothing.
+func (c *Client) ID() ClientID { return ClientID{c.key} }
+
+// Over ends an INVITE transaction that waits for further 2xx only (RFC 6026 7.2
+// Accepted), because the call is over: whoever would repeat its 2xx has had a BYE.
+// Timer M would keep everything that belongs to the call for 32 s more.
+func (l *Layer) Over(id ClientID) {
+	s := l.shard(id.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.clients[id.key]; c != nil && c.state == accepted {
+		c.remove()
+	}
+}
+
 // receiveResponse gives a response to the transaction of its request, and reports
 // false for one without.
 func (l *Layer) receiveResponse(m *sip.Message) bool {

@@ -32,6 +32,8 @@ func TestClientMachines(t *testing.T) {
 		// RFC 6026 7.2 Accepted: every 2xx goes up, nothing else, Timer M.
 		{"accepted", "INVITE", udp, []step{{100, "180"}, {200, "200"}, {700, "200"}, {800, "180"}, {900, "486"}, {32190, "200"}, {32200, "idle"}, {32300, "200"}},
 			"0 > INVITE, 100 up 180, 200 up 200, 700 up 200, 32190 up 200"},
+		{"accepted, and the call is over", "INVITE", udp, []step{{100, "200"}, {150, "200"}, {200, "over"}, {200, "idle"}, {700, "200"}, {800, "over"}}, "0 > INVITE, 100 up 200, 150 up 200"},
+		{"over while it rings is nothing", "INVITE", udp, []step{{100, "180"}, {200, "over"}, {300, "200"}, {700, "200"}}, "0 > INVITE, 100 up 180, 300 up 200, 700 up 200"},
 		{"accepted at once on TCP", "INVITE", tcp, []step{{100, "202"}, {200, "closed"}, {32100, "idle"}}, "0 > INVITE, 100 up 202"},
 
 		// RFC 3261 17.1.2.2: Timer E doubles to T2, Timer F after 64*T1.

@@ -237,6 +237,8 @@ func (b *bench) play(method string, flow sip.Flow, server bool, steps []step) {
 			b.c.Cancel([]byte("Reason: SIP;cause=200\r\n"))
 		case "cancel ok":
 			b.noteTaken(b.receive(response(200, "CANCEL", cookie+"1"), flow))
+		case "over":
+			b.l.Over(b.c.ID())
 		case "closed":
 			b.l.FlowClosed(flow, errors.New("connection closed"))
 		case "idle":

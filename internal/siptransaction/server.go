@@ -142,7 +142,8 @@ func (tx *Server) SetUser(user any) {
 	tx.user = user
 }
 
-// User returns what SetUser attached, nil once the transaction is over.
+// User returns what SetUser attached, nil once the transaction has ended or was
+// answered with a 2xx.
 func (tx *Server) User() any {
 	tx.shard.mu.Lock()
 	defer tx.shard.mu.Unlock()
@@ -196,7 +197,7 @@ func (tx *Server) respondInvite(status int, msg []byte) bool {
 		tx.last = bytes.Clone(msg)
 	case status < 300:
 		w.stop(&tx.retry)
-		tx.state, tx.trying, tx.last = accepted, nil, nil
+		tx.state, tx.trying, tx.last, tx.user = accepted, nil, nil, nil
 		w.set(&tx.end, l.deadline(64*l.config.T1)) // Timer L
 	default:
 		w.stop(&tx.retry)
