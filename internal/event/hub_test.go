@@ -215,6 +215,7 @@ func TestOrder(t *testing.T) {
 			want += fmt.Sprintf(" created%[1]d registered%[1]d updated%[1]d credentials_changed%[1]d deleted%[1]d", id)
 		}
 		w.calls.Publish(callrecord.Event{Type: callrecord.Ended, Record: &callrecord.Record{ID: callrecord.ID{15: 7}, Account: "MA_1", Main: "MA_1"}})
+		time.Sleep(2 * gather) // a batch may just have been taken
 		synctest.Wait()
 		if got := w.log.names(); got != strings.TrimSpace(want+" call.ended7") {
 			t.Errorf("%s\nwant%s", got, want)
