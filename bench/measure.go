@@ -167,8 +167,8 @@ type pair struct {
 }
 
 // latencies measures the time to answer of onhook and of each other server at
-// half the rate that the slower of the two reached or the one asked for, the post-dial delay on every
-// server, and a write to the disk between them.
+// half the rate that the slower of the two reached, or at the one asked for, the
+// post-dial delay on every server, and a write to the disk between them.
 func (r *report) latencies(dir string) error {
 	ours := r.servers[0]
 	for _, op := range r.operations {
