@@ -470,6 +470,21 @@ func TestAdmit(t *testing.T) {
 	})
 }
 
+// SIPp takes the first CSeq in a message for the header.
+func TestCookieIsNotMisread(t *testing.T) {
+	s, err := newSealer([]byte("key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cookie{Invite: true, Caller: side{Flow: udp(caller)}, Callee: side{Flow: udp(deviceA), Host: strings.Repeat("host.", 20)}}
+	var text []byte
+	for range 300_000 {
+		if text = s.seal(text[:0], &c); strings.Contains(string(text), "CSeq") {
+			t.Fatalf("%s", text)
+		}
+	}
+}
+
 // RFC 3261 16.6: what a forwarded request keeps, gains and loses.
 func TestRewrite(t *testing.T) {
 	inWorld(t, func(w *world) {
