@@ -171,15 +171,22 @@ func TestTrunkHangsUp(t *testing.T) {
 	})
 }
 
-// answeredOnTrunk sets up a call through a trunk that asks for the password, and
-// returns the 200 that the caller got.
-func (w *world) answeredOnTrunk(table *trunk.Table) (ok *sip.Message) {
+// sentToTrunk begins a call through a trunk that asks for the password, and returns
+// the INVITE that has it.
+func (w *world) sentToTrunk(table *trunk.Table) *sip.Message {
 	w.t.Helper()
 	w.dial(toNumber, table)
 	w.next(caller, "SIP/2.0 100")
 	w.receive(farA, challenge(w.next(farA, "INVITE"), 407, ""))
 	w.next(farA, "ACK")
-	w.receive(farA, atFar(response(w.next(farA, "INVITE"), 200, "far")))
+	return w.next(farA, "INVITE")
+}
+
+// answeredOnTrunk sets up a call through a trunk that asks for the password, and
+// returns the 200 that the caller got.
+func (w *world) answeredOnTrunk(table *trunk.Table) (ok *sip.Message) {
+	w.t.Helper()
+	w.receive(farA, atFar(response(w.sentToTrunk(table), 200, "far")))
 	ok = w.next(caller, "SIP/2.0 200")
 	w.receive(caller, inDialog("ACK", 1, ok))
 	w.next(farA, "ACK")
