@@ -53,9 +53,8 @@ module vp8.so
 module fakevideo.so
 `
 
-// startTries: the control port is chosen by us before baresip binds it, so
-// that somebody else may be quicker.
-const startTries = 3
+// notListening is what a phone prints, and goes on, when it has no control port.
+const notListening = "ctrl_tcp: failed to listen"
 
 // Phone is a running baresip with one account.
 type Phone struct {
@@ -102,13 +101,7 @@ func run(t testing.TB, s *devserver.Server, e devserver.Endpoint, transport, par
 		changed: make(chan struct{}),
 		video:   withVideo,
 	}
-	var err error
-	for range startTries {
-		if err = p.start(t.TempDir(), program, modules, s.CAFile, e.Password, parameters); err == nil {
-			break
-		}
-	}
-	if err != nil {
+	if err := p.start(t.TempDir(), program, modules, devserver.FreePort(t), s.CAFile, e.Password, parameters); err != nil {
 		t.Fatalf("starting baresip: %v", err)
 	}
 	t.Cleanup(func() {
@@ -120,11 +113,7 @@ func run(t testing.TB, s *devserver.Server, e devserver.Endpoint, transport, par
 	return p
 }
 
-func (p *Phone) start(dir, program, modules, caFile, password, parameters string) error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
+func (p *Phone) start(dir, program, modules string, port int, caFile, password, parameters string) (err error) {
 	settings := fmt.Sprintf(config, caFile, modules, port)
 	if p.video {
 		settings = strings.Replace(settings, "module g711.so\n", "module g711.so\n"+video, 1)
@@ -153,21 +142,15 @@ func (p *Phone) start(dir, program, modules, caFile, password, parameters string
 		p.control, err = net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		return err
 	})
+	if err == nil && strings.Contains(p.Log(), notListening) {
+		err = fmt.Errorf("the control port is somebody else's:\n%s", p.Log())
+	}
 	if err != nil {
 		p.process.Kill()
 		return err
 	}
 	go p.read(bufio.NewReader(p.control))
 	return nil
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // read takes netstrings ("12:{…},") off the control connection until it ends.

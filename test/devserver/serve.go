@@ -2,7 +2,6 @@ package devserver
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +20,8 @@ const AdminToken = "admin-token-of-the-tests"
 func Serve(t testing.TB, domain, more string) *Server {
 	t.Helper()
 	s := &Server{Dir: t.TempDir()}
-	s.Domain, s.SIP.UDP, s.SIP.TCP = domain, FreePort(t), FreePort(t)
-	api := FreePort(t)
+	s.Domain, s.SIP.UDP, s.SIP.TCP = domain, loopback(FreePort(t)), loopback(FreePort(t))
+	api := loopback(FreePort(t))
 	s.APIURL = "http://" + api
 	file := filepath.Join(s.Dir, "config.yaml")
 	text := fmt.Sprintf("domains: [%s]\ndata_dir: data\nsip:\n  listeners:\n    - {transport: udp, address: %q}\n    - {transport: tcp, address: %q}\napi:\n  address: %q\n  admin_token: %s\n%s",
@@ -65,25 +64,4 @@ func Serve(t testing.TB, domain, more string) *Server {
 		t.Fatalf("%v\n%s", err, s.Log())
 	}
 	return s
-}
-
-// FreePort returns an address of 127.0.0.1 whose port was free for UDP and TCP a
-// moment ago.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	for range 20 {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := listener.Addr().String()
-		socket, err := net.ListenPacket("udp", address)
-		_ = listener.Close()
-		if err == nil {
-			_ = socket.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return ""
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -44,7 +45,7 @@ type Server struct {
 func Start(t testing.TB) *Server {
 	t.Helper()
 	binary := peers.Kamailio(t)
-	_, port, _ := net.SplitHostPort(devserver.FreePort(t))
+	port := strconv.Itoa(devserver.FreePort(t))
 	s := &Server{Far: net.JoinHostPort(farHost, port), Carrier: net.JoinHostPort(carrierHost, port), Busy: net.JoinHostPort(busyHost, port)}
 	modules, err := filepath.Glob("/usr/lib*/*/kamailio/modules")
 	if err != nil || len(modules) == 0 {

@@ -4,7 +4,6 @@ package sipp
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,15 +133,4 @@ func report(p *devserver.Process, dir string) string {
 		screen = screen[len(screen)-4000:]
 	}
 	return screen + "\nerrors:\n" + string(logged)
-}
-
-// freePort returns a UDP port that was free a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = socket.Close() }()
-	return socket.LocalAddr().(*net.UDPAddr).Port
 }

@@ -41,7 +41,7 @@ func TestRegister(t *testing.T) {
 			t.Parallel()
 			s := devserver.Shared(t)
 			prefix := devserver.Name("sipp_"+transport) + "_of"
-			port := freePort(t)
+			port := devserver.FreePort(t)
 			var rows []string
 			for _, e := range endpoints(t, s, prefix, many) {
 				rows = append(rows, row(s, e, port))
@@ -94,7 +94,7 @@ func call(t *testing.T, transport string, calls, rate int) error {
 	s := devserver.Shared(t)
 	pair := endpoints(t, s, "sipp_call", 2)
 	caller, callee := pair[0], pair[1]
-	port := freePort(t)
+	port := devserver.FreePort(t)
 	Scenario{
 		File: "register.xml", Transport: "u1", Server: s.SIP.UDP, Port: port,
 		Rows: []string{row(s, callee, port)}, Calls: 1, Rate: 1,
