@@ -2,27 +2,38 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // overloadResult is what a server answers when more comes than it can do.
 type overloadResult struct {
+	flood
 	op            operation
-	factor        float64 // of the peak
-	peak          float64 // operations per second
-	offered       float64
-	answered      float64 // with a 2xx
-	refused       int     // with a 503
-	challenged    int     // with a 401: the nonce count was used up
+	factor        float64 // of what it can do
+	peak          float64 // answered a second just before, when as much came as it can do
 	before, after int     // resident memory
-	others        float64 // cores that other processes kept busy meanwhile
+}
+
+// share is the part of the peak that is answered.
+func (o overloadResult) share() float64 { return o.answered / o.peak }
+
+// flood is what came at a server and what became of it.
+type flood struct {
+	offered    float64 // a second
+	answered   float64 // a second, with a 2xx
+	refused    int     // with a 503
+	challenged int     // with a 401: the nonce count was used up
+	others     float64 // cores that other processes kept busy meanwhile
 }
 
 const (
-	floodTime = 5 * time.Second // how long a flood lasts
-	rampTime  = 2 * time.Second // how long a rate is tried
+	floodTime  = 5 * time.Second // how long a flood lasts
+	rampTime   = 2 * time.Second // how long a rate is tried
+	floodPairs = 5               // of a peak and a flood, the median of which counts
 )
 
 // overload measures refreshes: one request, one answer, so that what is lost is
@@ -54,23 +65,21 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 	if err != nil {
 		return nil, err
 	}
-	peak, err := gen.highest(f.rate)
+	rate, err := gen.highest(f.rate)
 	if err != nil {
 		return nil, err
 	}
 	for _, factor := range []float64{1.5, 2, 3, 3} { // twice: what has grown by then stays
-		before, err := srv.resident()
-		if err != nil {
-			return nil, err
+		var pairs []overloadResult
+		for range floodPairs {
+			o, err := gen.overloaded(rate, factor)
+			if err != nil {
+				return nil, err
+			}
+			pairs = append(pairs, o)
 		}
-		o, err := gen.undisturbed(overloadResult{op: refresh, factor: factor, peak: peak, before: before}, floodTime)
-		if err != nil {
-			return nil, err
-		}
-		if o.after, err = srv.resident(); err != nil {
-			return nil, err
-		}
-		results = append(results, o)
+		slices.SortFunc(pairs, func(a, b overloadResult) int { return cmp.Compare(a.share(), b.share()) })
+		results = append(results, pairs[floodPairs/2])
 	}
 	return results, nil
 }
@@ -80,16 +89,33 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 // returns the most that were answered in a second.
 func (g *generator) highest(rate float64) (peak float64, err error) {
 	for missed := 0; missed < 2; rate *= 1.2 {
-		o, err := g.undisturbed(overloadResult{peak: rate, factor: 1}, rampTime)
+		f, err := g.undisturbed(rate, rampTime)
 		if err != nil {
 			return 0, err
 		}
-		if missed++; o.answered >= 0.8*rate {
+		if missed++; f.answered >= 0.8*rate {
 			missed = 0
 		}
-		peak = max(peak, o.answered)
+		peak = max(peak, f.answered)
 	}
 	return peak, nil
+}
+
+// overloaded lets as much come as the server can do, and then a multiple of it.
+func (g *generator) overloaded(rate, factor float64) (o overloadResult, err error) {
+	full, err := g.undisturbed(rate, floodTime)
+	if err != nil {
+		return o, err
+	}
+	o = overloadResult{op: refresh, factor: factor, peak: full.answered}
+	if o.before, err = g.server.resident(); err != nil {
+		return o, err
+	}
+	if o.flood, err = g.undisturbed(rate*factor, floodTime); err != nil {
+		return o, err
+	}
+	o.after, err = g.server.resident()
+	return o, err
 }
 
 // disturbed is how much of a core other processes may take of a flood; when they
@@ -99,37 +125,36 @@ const (
 	repeats   = 3
 )
 
-func (g *generator) undisturbed(wanted overloadResult, length time.Duration) (o overloadResult, err error) {
+func (g *generator) undisturbed(rate float64, length time.Duration) (f flood, err error) {
 	for range 1 + repeats {
-		o = wanted
 		began, others := time.Now(), otherTime(g.server)
-		if err := g.flood(&o, length); err != nil {
-			return o, err
+		if f, err = g.flood(rate, length); err != nil {
+			return f, err
 		}
-		o.others = max(0, (otherTime(g.server)-others).Seconds()/time.Since(began).Seconds())
-		if o.others <= disturbed {
+		f.others = max(0, (otherTime(g.server)-others).Seconds()/time.Since(began).Seconds())
+		if f.others <= disturbed {
 			break
 		}
 	}
-	return o, nil
+	return f, nil
 }
 
 // flood sends refreshes at a rate, whatever is answered.
-func (g *generator) flood(o *overloadResult, length time.Duration) error {
+func (g *generator) flood(rate float64, length time.Duration) (all flood, err error) {
 	var of [lanes]flooded
 	began := time.Now()
-	err := g.each(func(l *lane) (err error) {
-		of[l.index], err = l.flood(o.peak*o.factor/lanes, began, length)
+	err = g.each(func(l *lane) (err error) {
+		of[l.index], err = l.flood(rate/lanes, began, length)
 		return err
 	})
 	took := time.Since(began).Seconds()
 	for _, f := range of {
-		o.offered += float64(f.sent) / length.Seconds()
-		o.answered += float64(f.answered) / took
-		o.refused += f.refused
-		o.challenged += f.challenged
+		all.offered += float64(f.sent) / length.Seconds()
+		all.answered += float64(f.answered) / took
+		all.refused += f.refused
+		all.challenged += f.challenged
 	}
-	return err
+	return all, err
 }
 
 // flooded is what one lane sent and what it was answered.
