@@ -28,14 +28,22 @@ func (r *report) markdown() string {
 	if r.settings.rate == 0 {
 		r.costs(&b)
 	}
-	b.WriteString("## Time to answer\n\n")
-	r.latencyTable(&b)
-	r.dialTable(&b)
-	fmt.Fprintf(&b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above, in turns of %s: medians of the turns.\n"+
-		"One write of 4 KiB with fdatasync, %s after the one before and over a file that has its size, took %s (p50), %s (p99) between the turns.\n\n## Rig\n\n",
-		paceTime, syncPause, milli(r.sync.p50()), milli(r.sync.p99()))
+	if len(r.pairs) > 0 {
+		r.times(&b)
+	}
+	b.WriteString("## Rig\n\n")
 	r.rigList(&b)
 	return b.String()
+}
+
+// times is how long servers take to answer.
+func (r *report) times(b *strings.Builder) {
+	b.WriteString("## Time to answer\n\n")
+	r.latencyTable(b)
+	r.dialTable(b)
+	fmt.Fprintf(b, "\nFrom the first request to the last answer, both at half the rate that the slower of the two reached above, in turns of %s: medians of the turns.\n"+
+		"One write of 4 KiB with fdatasync, %s after the one before and over a file that has its size, took %s (p50), %s (p99) between the turns.\n\n",
+		paceTime, syncPause, milli(r.sync.p50()), milli(r.sync.p99()))
 }
 
 // costs is what an operation takes of the processors and of the heap.
