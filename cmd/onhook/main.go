@@ -24,7 +24,7 @@ const (
 )
 
 func main() {
-	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
+	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Slacken: slacken}
 	os.Exit(m.Run(os.Args[1:]))
 }
 
@@ -33,6 +33,7 @@ type Main struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Signals        <-chan os.Signal // nil: those of the process
+	Slacken        func() error     // called before a server starts; nil: the process is not ours alone
 }
 
 // commands is the command line.

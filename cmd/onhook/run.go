@@ -25,6 +25,11 @@ func (m *Main) runServer(cfg config.Config, ready func(context.Context, *server.
 	if err != nil {
 		return err
 	}
+	if m.Slacken != nil {
+		if err := m.Slacken(); err != nil { // in a container that forbids it, say: all works, at a higher price
+			logger.Debug("threads keep the kernel's timer slack", "error", err)
+		}
+	}
 	signals := m.Signals
 	if signals == nil {
 		c := make(chan os.Signal, 2)
