@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"onhook/internal/config"
+	"onhook/internal/server"
 )
 
 // Exit codes.
@@ -24,7 +25,7 @@ const (
 )
 
 func main() {
-	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Slacken: slacken}
+	m := Main{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Slacken: server.Slacken}
 	os.Exit(m.Run(os.Args[1:]))
 }
 

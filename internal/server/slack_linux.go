@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -17,13 +17,13 @@ const (
 	kernelSlack = 50 * time.Microsecond
 )
 
-// slacken lets the sleeps of all threads end late, so that fewer wake-ups are
-// paid for; docs/decisions/0017 says why. Threads have their slack from those that
-// start them, and Go's runtime has started some before main runs, so the program
-// is executed once more: process, arguments, environment and slack stay as they
-// are (prctl(2), execve(2)). It returns when nothing is left to do, or with the
-// reason why nothing can be done.
-func slacken() error {
+// Slacken lets the sleeps of all threads end late, so that fewer wake-ups are
+// paid for; docs/decisions/0017 says why. Threads have their slack from those
+// that start them, and Go's runtime has started some before main runs, so the
+// program is executed once more, which closes what it has opened: process,
+// arguments, environment and slack stay as they are (prctl(2), execve(2)). It
+// returns when nothing is left to do, or with the reason why nothing can be done.
+func Slacken() error {
 	runtime.LockOSThread() // the slack is this thread's
 	defer runtime.UnlockOSThread()
 	now, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0)

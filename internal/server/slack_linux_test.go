@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"errors"
@@ -70,7 +70,7 @@ func slackOfChild(t *testing.T, own time.Duration) time.Duration {
 
 // showSlack prints the process and the slack that all its threads have.
 func showSlack(t *testing.T) {
-	if err := slacken(); err != nil {
+	if err := Slacken(); err != nil {
 		t.Fatal(err)
 	}
 	tasks, err := filepath.Glob("/proc/self/task/[0-9]*")
