@@ -58,6 +58,8 @@ func (dialect) List(values any) (condition string, arg any) { return "= ANY(?)",
 
 func (dialect) Contains(column string) string { return "strpos(" + column + ", ?) > 0" }
 
+func (dialect) RecordsOf() string { return "account = ? AND (endpoint = ? OR peer = ?)" }
+
 func (dialect) Snapshot() sql.IsolationLevel { return sql.LevelRepeatableRead }
 
 // https://www.postgresql.org/docs/15/errcodes-appendix.html

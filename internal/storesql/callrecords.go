@@ -222,6 +222,10 @@ func (r reader) records(ctx context.Context, where string, args []any) (list []*
 func (c conn) recordConditions(authID string, q callrecord.Query, before callrecord.ID) (where string, args []any) {
 	all := []string{"account = ?"}
 	args = []any{authID}
+	if q.Endpoint != 0 {
+		all[0] = c.dialect.RecordsOf()
+		args = append(args, int64(q.Endpoint), int64(q.Endpoint))
+	}
 	add := func(condition string, values ...any) {
 		all = append(all, condition)
 		args = append(args, values...)
@@ -245,9 +249,6 @@ func (c conn) recordConditions(authID string, q callrecord.Query, before callrec
 	}
 	party("caller", q.From)
 	party("dialled", q.To)
-	if q.Endpoint != 0 {
-		add("(endpoint = ? OR peer = ?)", int64(q.Endpoint), int64(q.Endpoint))
-	}
 	if q.Causes != nil {
 		codes := make([]int64, len(q.Causes))
 		for i, code := range q.Causes {

@@ -37,6 +37,9 @@ type Dialect interface {
 	// Contains returns the condition that a column contains the text of one
 	// argument as it is.
 	Contains(column string) string
+	// RecordsOf returns the condition that a call record is an account's, the
+	// first argument, and of a call from or to an endpoint, the other two.
+	RecordsOf() string
 	// Snapshot is the isolation in which several reads see the same.
 	Snapshot() sql.IsolationLevel
 	// Failure tells why a statement failed. For Unique, where holds the names

@@ -43,6 +43,17 @@ func (dialect) List(values any) (condition string, arg any) {
 
 func (dialect) Contains(column string) string { return "instr(" + column + ", ?) > 0" }
 
+// The indexes of endpoints are of blocks of records: each block is asked. The
+// plus keeps SQLite from going through all of the account's records instead.
+func (dialect) RecordsOf() string {
+	of := func(column string) string {
+		return `SELECT r.seq FROM blocks CROSS JOIN call_records r WHERE r.seq >> 12 = block AND r.` + column + ` = ?`
+	}
+	return `+account = ? AND seq IN (WITH RECURSIVE blocks(block) AS (SELECT min(seq) >> 12 FROM call_records
+		UNION ALL SELECT block + 1 FROM blocks WHERE block < (SELECT max(seq) >> 12 FROM call_records)) ` +
+		of("endpoint") + ` UNION ALL ` + of("peer") + `)`
+}
+
 // A transaction of the write-ahead log reads one snapshot in any case.
 func (dialect) Snapshot() sql.IsolationLevel { return sql.LevelDefault }
 
