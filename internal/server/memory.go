@@ -27,24 +27,36 @@ const (
 	percentChange = 10 // smaller ones are not worth stopping the program
 )
 
-// tendMemory keeps the collector's pace as garbageRoom wants it until ctx ends.
-// A GOGC in the environment is the operator's word. First of all it gives back
-// what the loading of endpoints and bindings has left behind.
+// A server that has been quiet for a few looks gives back what it does not need:
+// after a storm of registrations that is as much again as what lives, and the
+// room above would keep it for hours.
+const (
+	quietLooks  = 3
+	quietAllocs = 1 << 20  // bytes between two looks, at most
+	leastWaste  = 32 << 20 // bytes, and a quarter of what lives; less is not worth a collection
+)
+
+// tendMemory keeps the collector's pace as garbageRoom wants it until ctx ends,
+// and gives back what a busy time has left behind; first of all the loading of
+// endpoints and bindings. A GOGC in the environment is the operator's word.
 func tendMemory(ctx context.Context) error {
 	debug.FreeOSMemory()
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
 	room := min(garbageRoom, allMemory("/")/8)
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	tick := time.NewTicker(memoryLook)
 	defer tick.Stop()
 	percent := usualPercent
+	var quiet calm
 	for {
-		metrics.Read(live)
-		if want := percentFor(live[0].Value.Uint64(), room); max(want-percent, percent-want) >= percentChange {
+		heap := lookAtHeap()
+		if want := percentFor(heap.live, room); max(want-percent, percent-want) >= percentChange {
 			debug.SetGCPercent(want)
 			percent = want
+		}
+		if quiet.wasteful(heap) {
+			debug.FreeOSMemory()
 		}
 		select {
 		case <-ctx.Done():
@@ -53,6 +65,42 @@ func tendMemory(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// heap is the state of the heap, in bytes.
+type heap struct {
+	live   uint64 // at the end of the last collection
+	held   uint64 // of memory: what lives, garbage, and room for more
+	allocs uint64 // since the start of the program
+}
+
+func lookAtHeap() heap {
+	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(s)
+	return heap{live: s[0].Value.Uint64(), held: s[1].Value.Uint64() + s[2].Value.Uint64(), allocs: s[3].Value.Uint64()}
+}
+
+// calm notices when a server has become quiet.
+type calm struct {
+	allocs uint64 // at the last look
+	looks  int    // in a row without much between them
+}
+
+// wasteful is told the heap at each look. It reports whether it has been quiet
+// and holds much more than it needs.
+func (c *calm) wasteful(h heap) bool {
+	if h.allocs-c.allocs <= quietAllocs {
+		c.looks++
+	} else {
+		c.looks = 0
+	}
+	c.allocs = h.allocs
+	if c.looks < quietLooks || h.held < h.live+max(leastWaste, h.live/4) {
+		return false
+	}
+	c.looks = 0
+	return true
 }
 
 // percentFor is the GOGC that leaves room to a heap.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
@@ -18,6 +19,49 @@ func TestPercentFor(t *testing.T) {
 		if got := percentFor(c.live, c.room); got != c.want {
 			t.Errorf("%d MiB live with room for %d: %d %%, want %d", c.live>>20, c.room>>20, got, c.want)
 		}
+	}
+}
+
+// A server gives memory back once it is quiet, if it holds much more than it
+// needs, and not at each look.
+func TestCalm(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		name       string
+		live, held uint64
+		allocs     []uint64 // between the looks
+		want       []bool
+	}{
+		{"a storm that is over", 100 * mib, 300 * mib, []uint64{500 * mib, 90 * mib, 0, mib, 0, 0, 0, 0}, []bool{false, false, false, false, true, false, false, true}},
+		{"always busy", 100 * mib, 300 * mib, []uint64{mib + 1, mib + 1, mib + 1, mib + 1}, []bool{false, false, false, false}},
+		{"busy now and then", 100 * mib, 300 * mib, []uint64{0, 0, 2 * mib, 0, 0, 2 * mib}, []bool{false, false, false, false, false, false}},
+		{"a small heap with little garbage", 4 * mib, 35 * mib, []uint64{0, 0, 0, 0}, []bool{false, false, false, false}},
+		{"a small heap with much", 4 * mib, 36 * mib, []uint64{0, 0, 0}, []bool{false, false, true}},
+		{"a large heap with little garbage", 1000 * mib, 1249 * mib, []uint64{0, 0, 0, 0}, []bool{false, false, false, false}},
+		{"a large heap with much", 1000 * mib, 1250 * mib, []uint64{0, 0, 0}, []bool{false, false, true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var quiet calm
+			h := heap{live: c.live, held: c.held}
+			for i, n := range c.allocs {
+				h.allocs += n
+				if got := quiet.wasteful(h); got != c.want[i] {
+					t.Errorf("look %d: %v", i, got)
+				}
+			}
+		})
+	}
+}
+
+// The runtime has the figures by the names that are asked for.
+func TestLookAtHeap(t *testing.T) {
+	runtime.GC()
+	before := lookAtHeap()
+	block := make([]byte, 8<<20)
+	after := lookAtHeap()
+	runtime.KeepAlive(block)
+	if before.live == 0 || after.held < 8<<20 || after.allocs-before.allocs < 8<<20 {
+		t.Errorf("%+v, and with 8 MiB more %+v", before, after)
 	}
 }
 
