@@ -50,7 +50,6 @@ type conn struct {
 	// Of the reader: see stream.go and websocket.go.
 	buf      []byte // from the pool while it holds something
 	start    int    // of what is unread in buf
-	first    [1]byte
 	newlines uint8
 	framer   sip.Framer
 	ws       wsState
@@ -86,6 +85,7 @@ func (c *conn) open() bool {
 
 // serve reads until the connection ends, and takes it down.
 func (c *conn) serve() {
+	c.link.polled = c.tls != nil
 	err := c.read()
 	if h, ok := errors.AsType[*hangUp](err); ok {
 		c.shut(h.cause, true)
@@ -374,38 +374,58 @@ func (c *conn) fill() error {
 	}
 }
 
-// receive reads once. An empty connection holds no buffer while it waits: TCP
-// takes one when the socket is readable, TLS waits for a single byte.
+// receive reads once. An empty connection holds no buffer while it waits.
 func (c *conn) receive() error {
-	switch {
-	case c.buf != nil:
-		if len(c.buf) == cap(c.buf) {
-			c.grow()
-		}
-		space := c.buf[len(c.buf):cap(c.buf)]
-		var n int
-		var err error
-		if c.tls != nil {
-			n, err = c.tls.Read(space)
-		} else {
-			n, err = c.link.Read(space)
-		}
-		c.buf = c.buf[:len(c.buf)+n]
-		if n > 0 {
-			return nil
-		}
-		return err
-	case c.tls == nil:
+	if c.tls != nil {
+		return c.receiveTLS()
+	}
+	if c.buf == nil {
 		b, err := c.link.receive()
 		c.buf, c.start = b, 0
 		return err
 	}
-	n, err := c.tls.Read(c.first[:])
+	b := c.space()
+	n, err := c.link.Read(b[len(b):cap(b)])
 	if n > 0 {
-		c.buf, c.start = append(getBuffer(), c.first[0]), 0
+		c.buf = b[:len(b)+n]
 		return nil
 	}
 	return err
+}
+
+// receiveTLS waits below TLS, not in it: a goroutine that sleeps in tls.Conn.Read
+// needs a stack twice as large.
+func (c *conn) receiveTLS() error {
+	for {
+		b := c.space()
+		n, err := c.tls.Read(b[len(b):cap(b)])
+		switch {
+		case n > 0:
+			c.buf = b[:len(b)+n]
+			return nil
+		case c.buf == nil:
+			putBuffer(b)
+		}
+		if !errors.Is(err, errNothing) {
+			return err
+		}
+		if err := c.link.await(); err != nil {
+			return err
+		}
+	}
+}
+
+// space is the buffer with room for more; a new one is the conn's once something
+// is in it.
+func (c *conn) space() []byte {
+	switch {
+	case c.buf == nil:
+		c.start = 0
+		return getBuffer()
+	case len(c.buf) == cap(c.buf):
+		c.grow()
+	}
+	return c.buf
 }
 
 // unread returns the bytes that wait.

@@ -17,7 +17,7 @@ import (
 
 const (
 	idleClients  = 1000
-	idleLimit    = 20 << 10 // bytes of heap and stack for one idle WSS client
+	idleLimit    = 14 << 10 // bytes of heap and stack for one idle WSS client
 	idleEnv      = "SIPTRANSPORT_IDLE_CLIENTS_OF"
 	idleAllReady = "ready\n"
 )

@@ -35,11 +35,24 @@ type link struct {
 	write func(fd uintptr) bool
 
 	// Of the reader:
-	in   []byte
-	rn   int
-	rerr error
-	read func(fd uintptr) bool
+	in     []byte
+	rn     int
+	rerr   error
+	read   func(fd uintptr) bool
+	polled bool   // Read takes what await has got, and does not wait
+	ahead  []byte // that, from the pool while it holds something
+	taken  int    // of ahead
 }
+
+// nothing is for tls.Conn, which goes on after an error that is temporary.
+type nothing struct{}
+
+func (nothing) Error() string   { return "nothing has come yet" }
+func (nothing) Timeout() bool   { return false }
+func (nothing) Temporary() bool { return true }
+
+// errNothing is returned by Read when it does not wait and nothing is there.
+var errNothing net.Error = nothing{}
 
 func (l *link) init(t *Transport, c *net.TCPConn) error {
 	raw, err := c.SyscallConn()
@@ -211,6 +224,29 @@ func (l *link) receive() ([]byte, error) {
 		return nil, err
 	}
 	return in[:l.rn], nil
+}
+
+// await waits for data and leaves it to Read.
+func (l *link) await() (err error) {
+	l.ahead, err = l.receive()
+	l.taken = 0
+	return err
+}
+
+// Read is called by crypto/tls, and for the rest of a message.
+func (l *link) Read(p []byte) (int, error) {
+	if !l.polled {
+		return l.TCPConn.Read(p)
+	}
+	if l.ahead == nil {
+		return 0, errNothing
+	}
+	n := copy(p, l.ahead[l.taken:])
+	if l.taken += n; l.taken == len(l.ahead) {
+		putBuffer(l.ahead[:0])
+		l.ahead = nil
+	}
+	return n, nil
 }
 
 func (l *link) tryRead(fd uintptr) bool {
