@@ -24,7 +24,7 @@ var received = map[operation]float64{registration: 2, refresh: 1, call: 6, diges
 
 func (r *report) markdown() string {
 	var b strings.Builder
-	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine. [The API](performance-api.md) has a page of its own.\n\n")
+	b.WriteString("# Performance\n\nWritten by `make bench`: repeat it on your machine. [The API](performance-api.md), [limits](limits.md) and [the engines of the\njournal](journals.md), which were measured against each other, have pages of their own.\n\n")
 	if r.settings.rate == 0 {
 		r.costs(&b)
 	}
