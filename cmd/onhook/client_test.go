@@ -234,9 +234,11 @@ func TestImportRefuses(t *testing.T) {
 	}
 }
 
-// A conflict that appears only after the dry runs takes back what was created.
+// A conflict that appears only after the dry runs takes back what was created,
+// also by a chunk that was under way then.
 func TestImportTakesBack(t *testing.T) {
 	var created, deleted []string
+	conflict := make(chan struct{})
 	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -256,8 +258,10 @@ func TestImportTakesBack(t *testing.T) {
 		case in.Objects[0].Username != "user_0": // somebody took a name meanwhile
 			w.WriteHeader(409)
 			fmt.Fprint(w, `{"error":"username already exists","details":{"7":{"username":"username already exists"}}}`)
+			close(conflict)
 			return
 		}
+		<-conflict
 		var out struct {
 			Objects []map[string]string `json:"objects"`
 		}
@@ -272,7 +276,7 @@ func TestImportTakesBack(t *testing.T) {
 	defer far.Close()
 	var text strings.Builder
 	text.WriteString("username,password\n")
-	for i := range 1200 {
+	for i := range 2200 {
 		fmt.Fprintf(&text, "user_%d,correct horse\n", i)
 	}
 	file := csvFile(t, text.String())

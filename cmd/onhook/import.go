@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,19 +37,15 @@ func (c *endpointImport) Run(m *Main) error {
 		if err := checkChunks(ctx, api, c.File, chunks); err != nil {
 			return err
 		}
-		var created []client.EndpointCreated
-		for _, chunk := range chunks {
-			some, err := api.CreateEndpoints(ctx, specs(chunk), false)
-			if err != nil {
-				return takeBack(api, created, located(c.File, chunk, err))
-			}
-			created = append(created, some...)
+		created, err := createChunks(ctx, api, c.File, chunks)
+		if err != nil {
+			return takeBack(api, created, err)
 		}
 		if c.JSON {
 			return m.writeJSON(created)
 		}
 		took := time.Since(began)
-		_, err := fmt.Fprintf(m.Stdout, "created %d endpoints in %s (%.0f a second)\n", len(created), took.Round(time.Millisecond), float64(len(created))/took.Seconds())
+		_, err = fmt.Fprintf(m.Stdout, "created %d endpoints in %s (%.0f a second)\n", len(created), took.Round(time.Millisecond), float64(len(created))/took.Seconds())
 		return err
 	})
 }
@@ -155,13 +152,14 @@ func columns(head []string) (set []func(*client.EndpointSpec, string), err error
 	return set, nil
 }
 
-// checks is how many dry runs are under way at the same time.
-const checks = 2
+// atOnce is how many chunks are under way at the same time: the server reads one
+// while it writes another.
+const atOnce = 2
 
 // checkChunks sends every chunk as a dry run.
 func checkChunks(ctx context.Context, api *client.Client, file string, chunks [][]row) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(checks)
+	group.SetLimit(atOnce)
 	for _, chunk := range chunks {
 		group.Go(func() error {
 			_, err := api.CreateEndpoints(ctx, specs(chunk), true)
@@ -169,6 +167,29 @@ func checkChunks(ctx context.Context, api *client.Client, file string, chunks []
 		})
 	}
 	return group.Wait()
+}
+
+// createChunks returns, in the file's order, what was created, also when an error
+// stopped it: chunks that are under way then are not given up, since the server
+// may create them all the same.
+func createChunks(ctx context.Context, api *client.Client, file string, chunks [][]row) ([]client.EndpointCreated, error) {
+	created := make([][]client.EndpointCreated, len(chunks))
+	var failed atomic.Bool
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, chunk := range chunks {
+		group.Go(func() (err error) {
+			if failed.Load() {
+				return nil
+			}
+			if created[i], err = api.CreateEndpoints(ctx, specs(chunk), false); err != nil {
+				failed.Store(true)
+			}
+			return located(file, chunk, err)
+		})
+	}
+	err := group.Wait()
+	return slices.Concat(created...), err
 }
 
 // located says in which lines of the file the server found something wrong.
