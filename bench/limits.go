@@ -63,12 +63,12 @@ func (r *limitsReport) markdown() string {
 	b.WriteString("# Limits\n\nWritten by `make bench-limits`: repeat it on your machine.\n")
 	if len(r.overload) > 0 {
 		fmt.Fprintf(&b, "\n## More than it can do\n\nThe server has one core, the generator the other. The rate of refreshes is raised until the answers do not keep up. Then, in turns of %s, "+
-			"come as many\nas were answered at most, which gives the peak, and a multiple of them, whatever is answered; none is sent again. The rows are the medians of %d such pairs.\n"+
+			"come as many\nas were answered at most, which gives the peak, and a multiple of them, whatever is answered; none is sent again. A flood is\ncompared with the mean of the peaks before and after it; the rows are the medians of %d floods.\n"+
 			"What is neither answered nor refused was dropped unread: by the kernel, or when it had waited too long. "+
 			"The memory that grows holds answers of\nthe last 32 s, for requests that are sent again: 256 MiB at most. "+
 			"A flood during which other processes took more than a quarter of a core is repeated,\nthree times at most.\n\n"+
 			"| | peak/s | offered/s | answered 2xx/s | of the peak | 503 | 401 | memory before → after | other processes |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
-			floodTime, floodPairs)
+			floodTime, floods)
 		for _, o := range r.overload {
 			fmt.Fprintf(&b, "| %s, %.1f times the peak | %.0f | %.0f | %.0f | **%.0f %%** | %d | %d | %s → %s | %.0f %% of a core |\n", o.op, o.factor, o.peak, o.offered,
 				o.answered, 100*o.share(), o.refused, o.challenged, megabytes(o.before), megabytes(o.after), 100*o.others)

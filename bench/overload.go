@@ -14,7 +14,7 @@ type overloadResult struct {
 	flood
 	op            operation
 	factor        float64 // of what it can do
-	peak          float64 // answered a second just before, when as much came as it can do
+	peak          float64 // answered a second just before and after, when as much came as it can do
 	before, after int     // resident memory
 }
 
@@ -31,9 +31,9 @@ type flood struct {
 }
 
 const (
-	floodTime  = 5 * time.Second // how long a flood lasts
-	rampTime   = 2 * time.Second // how long a rate is tried
-	floodPairs = 5               // of a peak and a flood, the median of which counts
+	floodTime = 4 * time.Second // how long a flood lasts
+	rampTime  = 2 * time.Second // how long a rate is tried
+	floods    = 9               // the median of which counts
 )
 
 // overload measures refreshes: one request, one answer, so that what is lost is
@@ -69,17 +69,19 @@ func overload(s settings, dir string) (results []overloadResult, err error) {
 	if err != nil {
 		return nil, err
 	}
+	peak, err := gen.undisturbed(rate, floodTime)
+	if err != nil {
+		return nil, err
+	}
 	for _, factor := range []float64{1.5, 2, 3, 3} { // twice: what has grown by then stays
-		var pairs []overloadResult
-		for range floodPairs {
-			o, err := gen.overloaded(rate, factor)
-			if err != nil {
+		all := make([]overloadResult, floods)
+		for i := range all {
+			if all[i], peak, err = gen.overloaded(rate, factor, peak); err != nil {
 				return nil, err
 			}
-			pairs = append(pairs, o)
 		}
-		slices.SortFunc(pairs, func(a, b overloadResult) int { return cmp.Compare(a.share(), b.share()) })
-		results = append(results, pairs[floodPairs/2])
+		slices.SortFunc(all, func(a, b overloadResult) int { return cmp.Compare(a.share(), b.share()) })
+		results = append(results, all[floods/2])
 	}
 	return results, nil
 }
@@ -101,21 +103,23 @@ func (g *generator) highest(rate float64) (peak float64, err error) {
 	return peak, nil
 }
 
-// overloaded lets as much come as the server can do, and then a multiple of it.
-func (g *generator) overloaded(rate, factor float64) (o overloadResult, err error) {
-	full, err := g.undisturbed(rate, floodTime)
-	if err != nil {
-		return o, err
-	}
-	o = overloadResult{op: refresh, factor: factor, peak: full.answered}
+// overloaded lets a multiple come of what the server can do, and then as much as
+// it can, as before. The machine's own pace changes in seconds, so that a flood
+// is compared with both.
+func (g *generator) overloaded(rate, factor float64, before flood) (o overloadResult, after flood, err error) {
+	o = overloadResult{op: refresh, factor: factor}
 	if o.before, err = g.server.resident(); err != nil {
-		return o, err
+		return o, after, err
 	}
 	if o.flood, err = g.undisturbed(rate*factor, floodTime); err != nil {
-		return o, err
+		return o, after, err
 	}
-	o.after, err = g.server.resident()
-	return o, err
+	if o.after, err = g.server.resident(); err != nil {
+		return o, after, err
+	}
+	after, err = g.undisturbed(rate, floodTime)
+	o.peak = (before.answered + after.answered) / 2
+	return o, after, err
 }
 
 // disturbed is how much of a core other processes may take of a flood; when they
