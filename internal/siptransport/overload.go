@@ -25,11 +25,20 @@ const (
 	standing    = 250 * time.Millisecond
 )
 
+// While what comes has waited for longQueue already, a worker handles longTurn
+// batches before it pauses. A commit then serves them all, which matters on a
+// single processor: it waits for the disk as long as a commit takes.
+const (
+	longQueue = 50 * time.Millisecond
+	longTurn  = 4
+)
+
 // overload is what a worker knows of its queue.
 type overload struct {
 	since   int64 // when the queue became too long, by Transport.now; 0: it is not
 	is      bool
 	refused bool // one datagram of this batch
+	batches int  // since the last pause, while the queue is long
 }
 
 // look is told of each batch: whether it was as much as can be read at once and
@@ -43,6 +52,16 @@ func (o *overload) look(full bool, waited time.Duration, now int64) {
 		o.since = now
 	}
 	o.is = o.since != 0 && now-o.since >= int64(standing)
+}
+
+// pauses reports, after a batch, whether it is time to let others compute.
+func (o *overload) pauses(full bool, waited time.Duration) bool {
+	if !full || waited <= longQueue {
+		o.batches = 0
+		return true
+	}
+	o.batches = (o.batches + 1) % longTurn
+	return o.batches == 0
 }
 
 // overdue reports whether a datagram is not to be handled because of how long it

@@ -98,6 +98,25 @@ func TestStandingQueue(t *testing.T) {
 	}
 }
 
+// A worker with a long queue lets others compute less often.
+func TestPauses(t *testing.T) {
+	var o overload
+	for i, step := range []struct {
+		full   bool
+		waited time.Duration
+		want   bool
+	}{
+		{true, longQueue, true}, {true, longQueue, true}, // no long one
+		{true, longQueue + 1, false}, {true, longQueue + 1, false}, {true, longQueue + 1, false}, {true, longQueue + 1, true},
+		{true, longQueue + 1, false}, {false, longQueue + 1, true}, // and that was all
+		{true, longQueue + 1, false}, {true, longQueue + 1, false}, {true, longQueue + 1, false}, {true, longQueue + 1, true},
+	} {
+		if got := o.pauses(step.full, step.waited); got != step.want {
+			t.Errorf("step %d: %v", i, got)
+		}
+	}
+}
+
 // An overload is noticed by the kernel's times of arrival, and what goes on is
 // handled meanwhile.
 func TestOverloadByArrival(t *testing.T) {

@@ -72,12 +72,13 @@ func (w *worker) run() {
 			}
 			continue
 		}
-		w.batch(n, t.now(), time.Now())
+		clock := time.Now()
+		w.batch(n, t.now(), clock)
 		// Under load the socket is never empty and this goroutine never waits:
 		// without a pause those it works for, the journal's first of all, would
 		// wait until it is preempted. After a lone datagram it most likely waits
 		// at once, and would only come behind the background work.
-		if n > 1 {
+		if n > 1 && w.overload.pauses(n == receiveSlots, w.in.waited(0, clock)) {
 			runtime.Gosched()
 		}
 	}
